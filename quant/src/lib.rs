@@ -1,0 +1,3 @@
+//! Block formats, kernels and threads.
+pub mod formats;
+pub use formats::DType;

@@ -1,0 +1,3 @@
+//! Lapwing.
+#![deny(unsafe_code)]
+pub mod error;

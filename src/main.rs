@@ -1,0 +1,2 @@
+//! The `lapwing` program.
+fn main() {}
