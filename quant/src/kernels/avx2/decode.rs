@@ -1,0 +1,262 @@
+//! The formats' halves of the AVX2 tile: where parts lie in a panel, and the integer products of a group.
+
+use super::tile::{Codes, Decode, Group, Pair, Sums, broadcast};
+use crate::acts::ActRow;
+use crate::kernels::PANEL;
+use crate::panel::{Q4_K_SUPER, Q6_K_SUPER};
+use std::arch::x86_64::*;
+
+/// 16 f16 as two vectors of f32.
+#[inline(always)]
+unsafe fn halves(p: *const u8) -> Pair<__m256> {
+    // SAFETY: 32 bytes are readable at `p`, by the caller.
+    unsafe { [_mm256_cvtph_ps(_mm_loadu_si128(p.cast())), _mm256_cvtph_ps(_mm_loadu_si128(p.add(16).cast()))] }
+}
+
+/// 16 unsigned bytes as two vectors of f32.
+#[inline(always)]
+unsafe fn bytes_to_f32(v: __m128i) -> Pair<__m256> {
+    // SAFETY: register operations of the caller's ISA.
+    unsafe {
+        [_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(v)), _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_srli_si128::<8>(v)))]
+    }
+}
+
+#[inline(always)]
+unsafe fn mul(a: Pair<__m256>, b: Pair<__m256>) -> Pair<__m256> {
+    // SAFETY: register operations of the caller's ISA.
+    unsafe { [_mm256_mul_ps(a[0], b[0]), _mm256_mul_ps(a[1], b[1])] }
+}
+
+/// Both halves of a line of 64 bytes.
+#[inline(always)]
+unsafe fn line(p: *const u8) -> Pair<__m256i> {
+    // SAFETY: 64 bytes are readable at `p`, by the caller.
+    unsafe { [_mm256_loadu_si256(p.cast()), _mm256_loadu_si256(p.add(32).cast())] }
+}
+
+/// Low and high nibbles of bytes.
+#[inline(always)]
+unsafe fn nibbles(v: __m256i) -> [__m256i; 2] {
+    // SAFETY: register operations of the caller's ISA.
+    unsafe {
+        let mask = _mm256_set1_epi8(15);
+        [_mm256_and_si256(v, mask), _mm256_and_si256(_mm256_srli_epi16::<4>(v), mask)]
+    }
+}
+
+/// Q8_0: signed codes; |code| times the activation with the code's sign, widened after each product pair.
+pub(super) struct Q8_0 {
+    scales: *const u8,
+    codes: *const u8,
+}
+
+impl Decode for Q8_0 {
+    #[inline(always)]
+    unsafe fn new(weights: *const u8, cols: usize) -> Self {
+        // SAFETY: the header's bytes are inside the panel.
+        Self { scales: weights, codes: unsafe { weights.add(cols / 32 * 2 * PANEL) } }
+    }
+
+    #[inline(always)]
+    unsafe fn group(&self, g: usize) -> Group {
+        // SAFETY: group g is inside the panel.
+        Group { scale: unsafe { halves(self.scales.add(g * 2 * PANEL)) }, min: None }
+    }
+
+    #[inline(always)]
+    unsafe fn unpack(&self, g: usize, buf: &mut Codes) {
+        for q in 0..8 {
+            // SAFETY: group g is inside the panel.
+            let [a, b] = unsafe { line(self.codes.add((g * 8 + q) * 64)) };
+            (buf.0[2 * q], buf.0[2 * q + 1]) = (a, b);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn sums<const N: usize>(&self, g: usize, buf: &Codes, acts: &[ActRow<'_>]) -> Sums<N> {
+        // SAFETY: activations have `cols` codes; the rest are register operations.
+        unsafe {
+            let ones = _mm256_set1_epi16(1);
+            let mut sums = [[_mm256_setzero_si256(); 2]; N];
+            for q in 0..8 {
+                for h in 0..2 {
+                    let w = buf.0[2 * q + h];
+                    let size = _mm256_abs_epi8(w);
+                    for i in 0..N {
+                        let a = _mm256_sign_epi8(broadcast(&acts[i], 32 * g + 4 * q), w);
+                        let p = _mm256_madd_epi16(_mm256_maddubs_epi16(size, a), ones);
+                        sums[i][h] = _mm256_add_epi32(sums[i][h], p);
+                    }
+                }
+            }
+            sums
+        }
+    }
+}
+
+/// Q4_K: codes below 16; all eight product pairs of a group fit 16 bits.
+pub(super) struct Q4K {
+    base: *const u8,
+}
+
+impl Q4K {
+    /// Six-bit numbers of group `g`, whose low bits start at `low` and high bits at `high`.
+    #[inline(always)]
+    unsafe fn six(p: *const u8, g: usize, low: usize, high: usize) -> __m128i {
+        // SAFETY: the superblock's header is inside the panel.
+        unsafe {
+            let low = _mm_loadu_si128(p.add(low + g / 2 * 16).cast());
+            let low = if g % 2 == 0 { low } else { _mm_srli_epi16::<4>(low) };
+            let high = _mm_loadu_si128(p.add(high + g / 4 * 16).cast());
+            let high = _mm_srl_epi16(high, _mm_cvtsi32_si128(2 * (g % 4) as i32));
+            let high = _mm_slli_epi16::<4>(_mm_and_si128(high, _mm_set1_epi8(3)));
+            _mm_or_si128(_mm_and_si128(low, _mm_set1_epi8(15)), high)
+        }
+    }
+}
+
+impl Decode for Q4K {
+    #[inline(always)]
+    unsafe fn new(weights: *const u8, _cols: usize) -> Self {
+        Self { base: weights }
+    }
+
+    #[inline(always)]
+    unsafe fn group(&self, g: usize) -> Group {
+        // SAFETY: group g is inside the panel.
+        unsafe {
+            let p = self.base.add(g / 8 * Q4_K_SUPER);
+            let scale = mul(halves(p), bytes_to_f32(Self::six(p, g % 8, 64, 192)));
+            let min = mul(halves(p.add(32)), bytes_to_f32(Self::six(p, g % 8, 128, 224)));
+            Group { scale, min: Some(min) }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn unpack(&self, g: usize, buf: &mut Codes) {
+        // SAFETY: group g is inside the panel.
+        unsafe {
+            let p = self.base.add(g / 8 * Q4_K_SUPER + 256 + g % 8 * 256);
+            for i in 0..4 {
+                let [a, b] = line(p.add(64 * i));
+                [buf.0[4 * i], buf.0[4 * i + 2]] = nibbles(a);
+                [buf.0[4 * i + 1], buf.0[4 * i + 3]] = nibbles(b);
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn sums<const N: usize>(&self, g: usize, buf: &Codes, acts: &[ActRow<'_>]) -> Sums<N> {
+        // SAFETY: activations have `cols` codes; the rest are register operations.
+        unsafe {
+            let mut sums = [[_mm256_setzero_si256(); 2]; N];
+            for q in 0..8 {
+                for i in 0..N {
+                    let a = broadcast(&acts[i], 32 * g + 4 * q);
+                    for h in 0..2 {
+                        sums[i][h] = _mm256_add_epi16(sums[i][h], _mm256_maddubs_epi16(buf.0[2 * q + h], a));
+                    }
+                }
+            }
+            let ones = _mm256_set1_epi16(1);
+            sums.map(|s| s.map(|s| _mm256_madd_epi16(s, ones)))
+        }
+    }
+}
+
+/// Q6_K: codes below 64 around 32, a signed byte as scale for each 16; two product pairs fit 16 bits.
+pub(super) struct Q6K {
+    d: *const u8,
+    body: *const u8,
+}
+
+impl Q6K {
+    /// The two scales of group `g`, each as a pair of equal 16-bit lanes per row.
+    #[inline(always)]
+    unsafe fn scale16(&self, g: usize, half: usize) -> Pair<__m256i> {
+        // SAFETY: group g is inside the panel.
+        unsafe {
+            let p = self.body.add(g / 8 * Q6_K_SUPER + (2 * (g % 8) + half) * PANEL);
+            let s = _mm_loadu_si128(p.cast());
+            let wide = |s: __m128i| {
+                let s = _mm256_cvtepi8_epi32(s);
+                _mm256_or_si256(_mm256_slli_epi32::<16>(s), _mm256_and_si256(s, _mm256_set1_epi32(0xffff)))
+            };
+            [wide(s), wide(_mm_srli_si128::<8>(s))]
+        }
+    }
+}
+
+impl Decode for Q6K {
+    #[inline(always)]
+    unsafe fn new(weights: *const u8, cols: usize) -> Self {
+        // SAFETY: the header's bytes are inside the panel.
+        Self { d: weights, body: unsafe { weights.add(cols / 256 * 2 * PANEL) } }
+    }
+
+    #[inline(always)]
+    unsafe fn group(&self, g: usize) -> Group {
+        // SAFETY: group g is inside the panel.
+        Group { scale: unsafe { halves(self.d.add(g / 8 * 2 * PANEL)) }, min: None }
+    }
+
+    #[inline(always)]
+    unsafe fn unpack(&self, g: usize, buf: &mut Codes) {
+        // SAFETY: group g is inside the panel.
+        unsafe {
+            let p = self.body.add(g / 8 * Q6_K_SUPER + 256);
+            let (low, high) = (p.add(g % 8 * 256), p.add(2048 + g % 8 * 128));
+            let mask = _mm256_set1_epi8(0x30);
+            for j in 0..2 {
+                let top = line(high.add(64 * j));
+                for i in 0..2 {
+                    let pair = line(low.add(64 * (2 * j + i)));
+                    for h in 0..2 {
+                        let [a, b] = nibbles(pair[h]);
+                        let (ta, tb) = if i == 0 {
+                            (_mm256_slli_epi16::<4>(top[h]), _mm256_slli_epi16::<2>(top[h]))
+                        } else {
+                            (top[h], _mm256_srli_epi16::<2>(top[h]))
+                        };
+                        let q = 4 * j + 2 * i;
+                        buf.0[2 * q + h] = _mm256_or_si256(a, _mm256_and_si256(ta, mask));
+                        buf.0[2 * (q + 1) + h] = _mm256_or_si256(b, _mm256_and_si256(tb, mask));
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn sums<const N: usize>(&self, g: usize, buf: &Codes, acts: &[ActRow<'_>]) -> Sums<N> {
+        // SAFETY: activations have `cols` codes; the rest are register operations.
+        unsafe {
+            let mut sums = [[_mm256_setzero_si256(); 2]; N];
+            for half in 0..2 {
+                let scale = self.scale16(g, half);
+                for i in 0..N {
+                    let mut parts = [[_mm256_setzero_si256(); 2]; 2];
+                    for q in 0..4 {
+                        let a = broadcast(&acts[i], 32 * g + 16 * half + 4 * q);
+                        for h in 0..2 {
+                            let p = _mm256_maddubs_epi16(buf.0[8 * half + 2 * q + h], a);
+                            parts[q / 2][h] = _mm256_add_epi16(parts[q / 2][h], p);
+                        }
+                    }
+                    // -32 * scale * (sum of the 16 activations), as two equal 16-bit halves.
+                    let off = -16 * *acts[i].sums16.get_unchecked(2 * g + half);
+                    for h in 0..2 {
+                        let p = _mm256_add_epi32(
+                            _mm256_madd_epi16(parts[0][h], scale[h]),
+                            _mm256_madd_epi16(parts[1][h], scale[h]),
+                        );
+                        let p = _mm256_add_epi32(p, _mm256_madd_epi16(_mm256_set1_epi16(off), scale[h]));
+                        sums[i][h] = _mm256_add_epi32(sums[i][h], p);
+                    }
+                }
+            }
+            sums
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! One table of kernels per instruction set, and the rules by which a table is chosen.
+//!
+//! A [`Cell`] says how one ISA multiplies one format: which layout the weights must be in, which form of the
+//! activations it reads, and the tile functions for prompt rows and for generated rows. A table that improves on
+//! another names what it improves and inherits the rest.
+//!
+//! Invariant: a `&'static Kernels` is only handed out by [`available`], [`best`] and [`by_name`], after the machine was
+//! asked; therefore the safe methods here may call the `target_feature` functions that the table holds.
+
+mod body;
+mod halves;
+mod scalar;
+mod tile_f32;
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+
+use crate::acts::{ActKinds, ActRow, Q8Mut};
+use crate::formats::DType;
+use crate::panel::Layout;
+
+/// Weight rows that a tile works on at once.
+pub const PANEL: usize = 16;
+
+/// What a tile function reads and writes: up to [`PANEL`] weight rows times any number of activation rows.
+///
+/// The result of a (weight row, activation row) pair never depends on which other rows are in the same call.
+pub struct Tile<'a> {
+    /// The weights' format.
+    pub dtype: DType,
+    /// The rows' bytes in the cell's layout.
+    pub weights: &'a [u8],
+    /// Weight rows in use, 1 to 16.
+    pub rows: usize,
+    /// Weights per row.
+    pub cols: usize,
+    /// The activation rows (any of them may repeat).
+    pub acts: &'a [ActRow<'a>],
+    /// Result of row r and activation row i goes to `out[i][r]`.
+    pub out: &'a [*mut f32],
+}
+
+/// A tile function. Unsafe because it needs its ISA, and `rows` writable values behind each pointer of `out`.
+pub type TileFn = unsafe fn(&Tile<'_>);
+
+/// How one ISA multiplies one format.
+#[derive(Clone, Copy)]
+pub struct Cell {
+    /// The layout that the weights must be in.
+    pub layout: Layout,
+    /// The forms of the activations that the tiles read.
+    pub acts: ActKinds,
+    /// For rows of the prompt.
+    pub prompt: TileFn,
+    /// For rows of generated (or drafted) tokens.
+    pub generated: TileFn,
+}
+
+/// The kernels of one instruction set.
+pub struct Kernels {
+    /// What `--isa` calls it.
+    pub name: &'static str,
+    supported: fn() -> bool,
+    cell: fn(DType) -> Cell,
+    rows_cell: fn(DType) -> Cell,
+    /// Row operations on f32.
+    pub vector: VectorOps,
+}
+
+impl Kernels {
+    /// The best cell of a format.
+    pub fn cell(&self, dtype: DType) -> Cell {
+        (self.cell)(dtype)
+    }
+
+    /// The cell of a format that reads the file's own rows.
+    pub fn rows_cell(&self, dtype: DType) -> Cell {
+        (self.rows_cell)(dtype)
+    }
+}
+
+impl std::fmt::Debug for Kernels {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// Every table, widest first. `scalar` is last and always there.
+const TABLES: &[&Kernels] = &[
+    #[cfg(target_arch = "x86_64")]
+    &avx2::TABLE,
+    &scalar::TABLE,
+];
+
+/// Names of all tables in this program for this kind of processor, widest first.
+pub fn known() -> impl Iterator<Item = (&'static str, bool)> {
+    TABLES.iter().map(|t| (t.name, (t.supported)()))
+}
+
+/// The tables this machine can run, widest first.
+pub fn available() -> impl Iterator<Item = &'static Kernels> {
+    TABLES.iter().copied().filter(|t| (t.supported)())
+}
+
+/// The widest table this machine can run.
+pub fn best() -> &'static Kernels {
+    available().next().unwrap_or(&scalar::TABLE)
+}
+
+/// The table of that name.
+///
+/// # Errors
+/// When there is no such table, or this machine cannot run it; the message lists what it can.
+pub fn by_name(name: &str) -> Result<&'static Kernels, String> {
+    let mine = || available().map(|t| t.name).collect::<Vec<_>>().join(", ");
+    match TABLES.iter().copied().find(|t| t.name == name) {
+        Some(t) if (t.supported)() => Ok(t),
+        Some(_) => Err(format!("this machine cannot run instruction set '{name}'; it has: {}", mine())),
+        None => Err(format!("there is no instruction set '{name}' in this program; this machine has: {}", mine())),
+    }
+}
+
+/// One page of one KV head, and the query rows that look at it. See [`crate::attend`].
+pub(crate) struct PageArgs<'a, 'r> {
+    pub head_dim: usize,
+    pub scale: f32,
+    /// `[slots, head_dim]` keys and values as f32.
+    pub k: &'a [f32],
+    pub v: &'a [f32],
+    /// One state per query row.
+    pub rows: &'a mut [crate::attend::RowState<'r>],
+}
+
+/// Row operations, one function each, all safe to call: the table's holder proves the ISA, lengths are asserted.
+#[derive(Clone, Copy)]
+pub struct VectorOps {
+    dot: unsafe fn(&[f32], &[f32]) -> f32,
+    rms_norm: unsafe fn(&[f32], &[f32], f32, &mut [f32]),
+    add: unsafe fn(&mut [f32], &[f32]),
+    add_scaled: unsafe fn(&mut [f32], &[f32], f32),
+    silu_mul: unsafe fn(&[f32], &[f32], &mut [f32]),
+    softmax: unsafe fn(&mut [f32]),
+    rope: unsafe fn(&mut [f32], &[f32], &[f32]),
+    pub(crate) quantize_q8: QuantizeQ8,
+    widen_f16: unsafe fn(&[u8], &mut [f32]),
+    narrow_f16: unsafe fn(&[f32], &mut [u8]),
+    widen_bf16: unsafe fn(&[u8], &mut [f32]),
+    narrow_bf16: unsafe fn(&[f32], &mut [u8]),
+    widen_f32: unsafe fn(&[u8], &mut [f32]),
+    widen_q8_0: unsafe fn(&[u8], &mut [f32]),
+    narrow_q8_0: unsafe fn(&[f32], &mut [u8]),
+    attend_page: unsafe fn(PageArgs<'_, '_>),
+}
+
+/// The activation quantizer of a table.
+#[derive(Clone, Copy)]
+pub(crate) struct QuantizeQ8(unsafe fn(&[f32], Q8Mut<'_>));
+
+impl QuantizeQ8 {
+    /// Quantizes one row; see [`crate::acts`].
+    pub(crate) fn call(self, x: &[f32], out: Q8Mut<'_>) {
+        assert!(out.codes.len() == x.len() && out.scales.len() * 32 == x.len() && out.sums16.len() * 16 == x.len());
+        // SAFETY: the table's holder proves the ISA; lengths were checked.
+        unsafe { (self.0)(x, out) }
+    }
+}
+
+macro_rules! safe_ops {
+    ($($(#[$doc:meta])* $name:ident($($arg:ident: $ty:ty),*) $(-> $ret:ty)? where $check:expr;)*) => {
+        impl VectorOps {
+            $($(#[$doc])* pub fn $name(&self, $($arg: $ty),*) $(-> $ret)? {
+                assert!($check, concat!("lengths given to ", stringify!($name)));
+                // SAFETY: the table's holder proves the ISA; lengths were checked.
+                unsafe { (self.$name)($($arg),*) }
+            })*
+        }
+    };
+}
+
+safe_ops! {
+    /// Sum of products.
+    dot(a: &[f32], b: &[f32]) -> f32 where a.len() == b.len();
+    /// `out = x / sqrt(mean(x^2) + eps) * weight`.
+    rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) where x.len() == weight.len() && x.len() == out.len();
+    /// `x += y`.
+    add(x: &mut [f32], y: &[f32]) where x.len() == y.len();
+    /// `x += y * by`.
+    add_scaled(x: &mut [f32], y: &[f32], by: f32) where x.len() == y.len();
+    /// `out = gate * sigmoid(gate) * up`.
+    silu_mul(gate: &[f32], up: &[f32], out: &mut [f32]) where gate.len() == up.len() && gate.len() == out.len();
+    /// Softmax in place.
+    softmax(x: &mut [f32]) where true;
+    /// Rotates the pairs (i, i + n/2) of one head by the angles whose cosines and sines are given (NeoX order).
+    rope(x: &mut [f32], cos: &[f32], sin: &[f32]) where x.len() == 2 * cos.len() && cos.len() == sin.len();
+    /// f16 bytes to f32.
+    widen_f16(src: &[u8], out: &mut [f32]) where src.len() == 2 * out.len();
+    /// f32 to f16 bytes, to nearest even.
+    narrow_f16(src: &[f32], out: &mut [u8]) where out.len() == 2 * src.len();
+    /// bf16 bytes to f32.
+    widen_bf16(src: &[u8], out: &mut [f32]) where src.len() == 2 * out.len();
+    /// f32 to bf16 bytes, to nearest even.
+    narrow_bf16(src: &[f32], out: &mut [u8]) where out.len() == 2 * src.len();
+    /// f32 bytes to f32.
+    widen_f32(src: &[u8], out: &mut [f32]) where src.len() == 4 * out.len();
+    /// Q8_0 blocks to f32.
+    widen_q8_0(src: &[u8], out: &mut [f32]) where src.len() * 32 == out.len() * 34;
+    /// f32 to Q8_0 blocks.
+    narrow_q8_0(src: &[f32], out: &mut [u8]) where out.len() * 32 == src.len() * 34;
+}
+
+impl VectorOps {
+    /// Folds one page into the running softmax of each query row.
+    pub(crate) fn attend_page(&self, args: PageArgs<'_, '_>) {
+        let (d, n) = (args.head_dim, args.k.len());
+        assert!(
+            args.v.len() == n && args.rows.iter().all(|r| r.q.len() == d && r.acc.len() == d && r.visible * d <= n)
+        );
+        // SAFETY: the table's holder proves the ISA; lengths were checked.
+        unsafe { (self.attend_page)(args) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

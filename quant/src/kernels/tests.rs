@@ -1,0 +1,228 @@
+//! Every table against the plain meaning: each format, odd sizes, any number of activation rows, gathered rows.
+
+use super::*;
+use crate::acts::Acts;
+use crate::buffer::Bytes;
+use crate::threads::Pool;
+use crate::weight::{self, Product, Rows, Weight};
+use std::sync::Arc;
+
+struct Rng(u64);
+
+impl Rng {
+    fn next(&mut self) -> u32 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as u32
+    }
+    fn f32(&mut self) -> f32 {
+        self.next() as f32 / (1u64 << 30) as f32 - 1.0
+    }
+}
+
+/// Random rows of a format with sane scales.
+fn random_rows(dtype: DType, rows: usize, cols: usize, rng: &mut Rng) -> Vec<u8> {
+    let mut bytes: Vec<u8> = (0..rows * dtype.row_bytes(cols).unwrap()).map(|_| rng.next() as u8).collect();
+    let mut put = |at: usize, v: f32| bytes[at..at + 2].copy_from_slice(&half::f16::from_f32(v).to_le_bytes());
+    let n = rows * cols / dtype.block_len();
+    for b in 0..n {
+        let at = b * dtype.block_bytes();
+        match dtype {
+            DType::F16 => put(at, rng.f32()),
+            DType::Q2_K => (put(at + 80, rng.f32()), put(at + 82, rng.f32())).0,
+            DType::Q3_K => put(at + 108, rng.f32()),
+            DType::Q6_K => put(at + 208, rng.f32()),
+            DType::Q4_1 | DType::Q5_1 | DType::Q4_K | DType::Q5_K => (put(at, rng.f32()), put(at + 2, rng.f32())).0,
+            DType::F32 | DType::BF16 => {}
+            _ => put(at, rng.f32()),
+        }
+    }
+    if matches!(dtype, DType::F32 | DType::BF16) {
+        let wide = dtype.block_bytes();
+        for b in bytes.chunks_exact_mut(wide) {
+            b.copy_from_slice(&rng.f32().to_le_bytes()[4 - wide..]);
+        }
+    }
+    bytes
+}
+
+/// What a product of row `w` and an activation row means: exact f64 sums over the form that the cell reads.
+fn meaning(w: &[f32], act: &ActRow<'_>, q8: bool) -> (f64, f64) {
+    let value = |k: usize| {
+        if q8 { f64::from(act.codes[k]) * f64::from(act.scales[k / 32]) } else { f64::from(act.x[k]) }
+    };
+    let terms = (0..w.len()).map(|k| f64::from(w[k]) * value(k));
+    terms.fold((0.0, 0.0), |(s, size), t| (s + t, size + t.abs()))
+}
+
+fn check(kernels: &'static Kernels, dtype: DType, shape: (usize, usize, usize), rng: &mut Rng, pool: &Pool) -> usize {
+    let (rows, cols, n) = shape;
+    let bytes = random_rows(dtype, rows, cols, rng);
+    let mut w32 = vec![0f32; rows * cols];
+    crate::formats::dequantize(dtype, &bytes, &mut w32);
+    let len = bytes.len();
+    let bytes = Bytes::mapped(Arc::new(bytes), 0..len).unwrap();
+    let x: Vec<f32> = (0..n * cols).map(|_| rng.f32() * 3.0).collect();
+    let list: Vec<u32> = (0..n as u32).rev().collect();
+    let mut checked = 0;
+    for repack in [false, true] {
+        pool.enter(2, |team| {
+            let mut weight = Weight::new(dtype, rows, cols, bytes.clone(), kernels).unwrap();
+            if repack {
+                weight.repack(team).unwrap();
+            }
+            let mut row = vec![0f32; cols];
+            weight.row(rows - 1, &mut row);
+            assert!(row.iter().zip(&w32[(rows - 1) * cols..]).all(|(a, b)| a == b || (a.is_nan() && b.is_nan())));
+            let mut acts = Acts::new(cols, weight.acts(), kernels);
+            acts.fill(team, n, |i, row| row.copy_from_slice(&x[i * cols..(i + 1) * cols]));
+            let (mut all, mut gathered) = (vec![f32::NAN; n * rows], vec![f32::NAN; n * rows]);
+            let mut products = [
+                Product { weight: &weight, rows: Rows::All, out: &mut all },
+                Product { weight: &weight, rows: Rows::Some(&list), out: &mut gathered },
+            ];
+            weight::run(team, &acts, n, &mut products);
+            for i in 0..n {
+                for r in 0..rows {
+                    let (want, size) = meaning(&w32[r * cols..(r + 1) * cols], &acts.row(i), weight.acts().q8);
+                    let got = f64::from(all[i * rows + r]);
+                    assert!(
+                        (got - want).abs() <= size * 3e-6 + 1e-6,
+                        "{kernels:?} {} {rows}x{cols} row {r}, activation {i} of {n}: {got} instead of {want}",
+                        dtype.name()
+                    );
+                    assert_eq!(
+                        all[i * rows + r].to_bits(),
+                        gathered[(n - 1 - i) * rows + r].to_bits(),
+                        "gathered rows"
+                    );
+                    checked += 1;
+                }
+            }
+            // Alone, each activation row gives the same bits as among others.
+            let one = [n as u32 / 2];
+            let mut alone = vec![0f32; rows];
+            weight::run(team, &acts, n, &mut [Product { weight: &weight, rows: Rows::Some(&one), out: &mut alone }]);
+            let at = n / 2 * rows;
+            assert!(alone.iter().zip(&all[at..at + rows]).all(|(a, b)| a.to_bits() == b.to_bits()), "alone = batched");
+        });
+    }
+    checked
+}
+
+#[test]
+fn every_table_multiplies_as_the_formats_mean() {
+    let pool = Pool::new(2, &[]).unwrap();
+    let mut rng = Rng(1);
+    for kernels in available() {
+        let mut checked = 0;
+        for &dtype in DType::ALL {
+            let unit = dtype.block_len();
+            let some = if unit == 1 { 37 } else { 3 * unit };
+            for (rows, cols, n) in
+                [(1, unit, 1), (5, 2 * unit, 2), (16, some, 3), (33, unit, 4), (48, some, 7), (16, unit, 37)]
+            {
+                checked += check(kernels, dtype, (rows, cols, n), &mut rng, &pool);
+            }
+        }
+        eprintln!("isa {}: {checked} products compared with the plain meaning", kernels.name);
+    }
+}
+
+#[test]
+fn required_instruction_sets_are_there() {
+    let have: Vec<&str> = available().map(|t| t.name).collect();
+    eprintln!("instruction sets that run here: {}", have.join(", "));
+    for (name, there) in known().filter(|k| !k.1) {
+        eprintln!("SKIPPED: instruction set {name} (supported here: {there})");
+    }
+    for name in std::env::var("LAPWING_REQUIRE_ISA").unwrap_or_default().split(',').filter(|n| !n.is_empty()) {
+        assert!(have.contains(&name), "LAPWING_REQUIRE_ISA wants {name}; this machine has {have:?}");
+    }
+}
+
+fn close(a: &[f32], b: &[f32], tolerance: f32, what: &str) {
+    for (i, (x, y)) in a.iter().zip(b).enumerate() {
+        assert!((x - y).abs() <= tolerance * y.abs().max(1.0), "{what}[{i}]: {x} instead of {y}");
+    }
+}
+
+#[test]
+fn row_operations_agree_with_plain_loops() {
+    for kernels in available() {
+        let v = &kernels.vector;
+        let mut rng = Rng(2);
+        for n in [1usize, 2, 7, 16, 33, 64, 100, 1024] {
+            let x: Vec<f32> = (0..n).map(|_| rng.f32() * 8.0).collect();
+            let y: Vec<f32> = (0..n).map(|_| rng.f32()).collect();
+            let exact: f64 = x.iter().zip(&y).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
+            close(&[v.dot(&x, &y)], &[exact as f32], 1e-5 * n as f32, "dot");
+            let mut out = vec![0.0; n];
+            v.rms_norm(&x, &y, 1e-6, &mut out);
+            let ms: f64 = x.iter().map(|&a| f64::from(a) * f64::from(a)).sum::<f64>() / n as f64;
+            let want: Vec<f32> =
+                x.iter().zip(&y).map(|(&a, &w)| (f64::from(a) / (ms + 1e-6).sqrt()) as f32 * w).collect();
+            close(&out, &want, 2e-6, "rms_norm");
+            v.silu_mul(&x, &y, &mut out);
+            let want: Vec<f32> =
+                x.iter().zip(&y).map(|(&g, &u)| (f64::from(g) / (1.0 + (-f64::from(g)).exp())) as f32 * u).collect();
+            close(&out, &want, 1e-6, "silu_mul");
+            let mut soft = x.clone();
+            v.softmax(&mut soft);
+            let top = x.iter().fold(f32::MIN, |m, &a| m.max(a));
+            let e: Vec<f64> = x.iter().map(|&a| f64::from(a - top).exp()).collect();
+            let sum: f64 = e.iter().sum();
+            close(&soft, &e.iter().map(|&a| (a / sum) as f32).collect::<Vec<_>>(), 1e-6, "softmax");
+            let mut sum = x.clone();
+            v.add(&mut sum, &y);
+            v.add_scaled(&mut sum, &y, 2.0);
+            close(&sum, &x.iter().zip(&y).map(|(a, b)| a + 3.0 * b).collect::<Vec<_>>(), 1e-6, "add");
+            if n.is_multiple_of(2) {
+                let (cos, sin): (Vec<f32>, Vec<f32>) = (0..n / 2).map(|i| ((i as f32).cos(), (i as f32).sin())).unzip();
+                let mut turned = x.clone();
+                v.rope(&mut turned, &cos, &sin);
+                let want: Vec<f32> = (0..n)
+                    .map(|i| {
+                        let (j, h) = (i % (n / 2), n / 2);
+                        if i < h { x[i] * cos[j] - x[i + h] * sin[j] } else { x[i] * cos[j] + x[i - h] * sin[j] }
+                    })
+                    .collect();
+                close(&turned, &want, 1e-6, "rope");
+            }
+            let mut bytes = vec![0u8; 2 * n];
+            v.narrow_f16(&x, &mut bytes);
+            v.widen_f16(&bytes, &mut out);
+            assert_eq!(out, x.iter().map(|&a| half::f16::from_f32(a).to_f32()).collect::<Vec<_>>());
+            v.narrow_bf16(&x, &mut bytes);
+            v.widen_bf16(&bytes, &mut out);
+            assert_eq!(out, x.iter().map(|&a| half::bf16::from_f32(a).to_f32()).collect::<Vec<_>>());
+        }
+        let edges = [-1e30f32, -88.0, -87.0, 0.0, 1e-8, 50.0, 80.0];
+        for e in edges {
+            let mut out = [0.0];
+            v.silu_mul(&[e], &[1.0], &mut out);
+            let want = f64::from(e) / (1.0 + (-f64::from(e)).exp());
+            assert!((f64::from(out[0]) - want).abs() <= 1e-6 * want.abs() + 1e-30, "silu({e}) = {} not {want}", out[0]);
+        }
+    }
+}
+
+#[test]
+fn int8_activations_are_within_half_a_step() {
+    let pool = Pool::new(1, &[]).unwrap();
+    for kernels in available() {
+        let mut rng = Rng(3);
+        let x: Vec<f32> = (0..256).map(|i| if i < 32 { 0.0 } else { rng.f32() * i as f32 }).collect();
+        let mut acts = Acts::new(256, ActKinds { q8: true }, kernels);
+        pool.enter(1, |team| acts.fill(team, 1, |_, row| row.copy_from_slice(&x)));
+        let row = acts.row(0);
+        for (k, &x) in x.iter().enumerate() {
+            let step = row.scales[k / 32];
+            assert!((f32::from(row.codes[k]) * step - x).abs() <= 0.501 * step);
+        }
+        for g in 0..8 {
+            let sum = |r: std::ops::Range<usize>| row.codes[r].iter().map(|&c| i32::from(c)).sum::<i32>();
+            assert_eq!(i32::from(row.sums16[2 * g + 1]), sum(32 * g + 16..32 * g + 32));
+            assert_eq!(row.dsums[g], row.scales[g] * sum(32 * g..32 * g + 32) as f32);
+        }
+    }
+}

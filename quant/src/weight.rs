@@ -1,0 +1,222 @@
+//! A weight matrix in the layout that its kernels read, and the products of several of them in one parallel region.
+
+use crate::acts::{ActKinds, ActRow, Acts};
+use crate::buffer::{Aligned, Bytes};
+use crate::formats::{self, DType};
+use crate::kernels::{Cell, Kernels, PANEL, Tile};
+use crate::panel::{self, Layout};
+use crate::threads::{SharedMut, Team};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Weight bytes that a thread takes at once.
+const CHUNK: usize = 128 << 10;
+/// Activation rows that a prompt tile takes at once: their int8 codes stay in L2 beside a panel.
+const ROW_BLOCK: usize = 128;
+
+/// A `[rows, cols]` matrix of one format. Immutable; keeps the table it was arranged for.
+pub struct Weight {
+    dtype: DType,
+    rows: usize,
+    cols: usize,
+    cell: Cell,
+    kernels: &'static Kernels,
+    bytes: Bytes,
+    /// Bytes of one file row (also the average bytes of a row in a panel).
+    row_bytes: usize,
+}
+
+impl Weight {
+    /// Takes a matrix in the file's row order; it stays where it is until [`Weight::repack`].
+    ///
+    /// # Errors
+    /// When rows are no whole blocks, or the bytes are not exactly `rows` rows.
+    pub fn new(
+        dtype: DType,
+        rows: usize,
+        cols: usize,
+        bytes: Bytes,
+        kernels: &'static Kernels,
+    ) -> Result<Self, String> {
+        let row_bytes = dtype
+            .row_bytes(cols)
+            .ok_or_else(|| format!("rows of {cols} are no whole blocks of {} {}", dtype.block_len(), dtype.name()))?;
+        let expected = row_bytes.checked_mul(rows);
+        if expected != Some(bytes.len()) || rows == 0 || cols == 0 {
+            return Err(format!("{rows} x {cols} {} does not fill {} bytes", dtype.name(), bytes.len()));
+        }
+        Ok(Self { dtype, rows, cols, cell: kernels.rows_cell(dtype), kernels, bytes, row_bytes })
+    }
+
+    /// Arranges the rows as the table's best cell wants them. Returns the bytes copied; 0 when they stay in place.
+    ///
+    /// # Errors
+    /// When there is no memory for the copy.
+    pub fn repack(&mut self, team: &Team<'_>) -> Result<usize, String> {
+        let cell = self.kernels.cell(self.dtype);
+        if cell.layout == self.cell.layout || (cell.acts.q8 && !self.cols.is_multiple_of(crate::acts::GROUP)) {
+            return Ok(0);
+        }
+        let panel_bytes = PANEL * self.row_bytes;
+        let mut own = Aligned::zeroed(panel::layout_bytes(cell.layout, self.rows, self.row_bytes))?;
+        own.advise_huge();
+        let (src, dtype, cols) = (&*self.bytes, self.dtype, self.cols);
+        team.rows(&mut own, panel_bytes, |i, out| {
+            let end = src.len().min((i + 1) * panel_bytes);
+            panel::pack_r16(dtype, &src[i * panel_bytes..end], cols, out);
+        });
+        let len = own.len();
+        self.bytes = Bytes::Own(Arc::new(own));
+        self.cell = cell;
+        Ok(len)
+    }
+
+    /// Rows, the outputs of a product.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Columns, the inputs of a product.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// The format.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// The forms of activations that its products read.
+    pub fn acts(&self) -> ActKinds {
+        self.cell.acts
+    }
+
+    /// Bytes that one product reads.
+    pub fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Row `i` as f32, whatever the layout.
+    pub fn row(&self, i: usize, out: &mut [f32]) {
+        assert!(i < self.rows && out.len() == self.cols);
+        match self.cell.layout {
+            Layout::Rows => {
+                formats::dequantize(self.dtype, &self.bytes[i * self.row_bytes..(i + 1) * self.row_bytes], out);
+            }
+            Layout::R16 => {
+                let panel = &self.bytes[i / PANEL * PANEL * self.row_bytes..][..PANEL * self.row_bytes];
+                panel::unpack_row(self.dtype, panel, i % PANEL, out);
+            }
+        }
+    }
+
+    fn panels(&self) -> usize {
+        self.rows.div_ceil(PANEL)
+    }
+
+    fn panel(&self, p: usize) -> (&[u8], usize) {
+        let rows = PANEL.min(self.rows - p * PANEL);
+        let stored = if self.cell.layout == Layout::R16 { PANEL } else { rows };
+        (&self.bytes[p * PANEL * self.row_bytes..][..stored * self.row_bytes], rows)
+    }
+}
+
+/// Which activation rows a product takes, and where their results go.
+pub enum Rows<'a> {
+    /// All of them, in order.
+    All,
+    /// Row `list[i]` is the i-th.
+    Some(&'a [u32]),
+}
+
+/// One matrix times some of the activation rows of a region.
+pub struct Product<'a> {
+    /// The matrix.
+    pub weight: &'a Weight,
+    /// The activation rows; prompt rows before generated ones.
+    pub rows: Rows<'a>,
+    /// `[rows taken, weight.rows()]` results.
+    pub out: &'a mut [f32],
+}
+
+/// A product prepared for its region.
+struct Plan<'a> {
+    weight: &'a Weight,
+    acts: Vec<ActRow<'a>>,
+    /// How many of `acts` are prompt rows.
+    prompt: usize,
+    out: SharedMut<f32>,
+    panels_per_chunk: usize,
+    first_chunk: usize,
+}
+
+/// Computes all products of one layer input in one region. The first `prompt` activation rows have the role of prompt
+/// tokens, the rest of generated ones.
+///
+/// # Panics
+/// When shapes do not fit, or the activations lack the form a weight reads.
+pub fn run(team: &Team<'_>, acts: &Acts, prompt: usize, products: &mut [Product<'_>]) {
+    let mut chunks = 0;
+    let plans: Vec<Plan<'_>> = products.iter_mut().map(|p| plan(acts, prompt, p, &mut chunks)).collect();
+    let next = AtomicUsize::new(0);
+    team.run(&|_| {
+        loop {
+            let chunk = next.fetch_add(1, Ordering::Relaxed);
+            if chunk >= chunks {
+                break;
+            }
+            let at = plans.partition_point(|p| p.first_chunk <= chunk) - 1;
+            plans[at].chunk(chunk - plans[at].first_chunk);
+        }
+    });
+}
+
+fn plan<'a>(acts: &'a Acts, prompt: usize, product: &'a mut Product<'_>, chunks: &mut usize) -> Plan<'a> {
+    let weight = product.weight;
+    let (acts, prompt): (Vec<ActRow<'a>>, usize) = match product.rows {
+        Rows::All => ((0..acts.n()).map(|i| acts.row(i)).collect(), prompt),
+        Rows::Some(list) => {
+            let prompt = list.iter().filter(|&&i| (i as usize) < prompt).count();
+            (list.iter().map(|&i| acts.row(i as usize)).collect(), prompt)
+        }
+    };
+    assert_eq!(product.out.len(), acts.len() * weight.rows, "room for the results of a product");
+    for a in &acts {
+        assert!(a.x.len() == weight.cols && (!weight.cell.acts.q8 || a.codes.len() == weight.cols));
+    }
+    let panels_per_chunk = (CHUNK / (PANEL * weight.row_bytes)).clamp(1, 16);
+    let first_chunk = *chunks;
+    if !acts.is_empty() {
+        *chunks += weight.panels().div_ceil(panels_per_chunk);
+    }
+    Plan { weight, acts, prompt, out: SharedMut::new(product.out), panels_per_chunk, first_chunk }
+}
+
+impl Plan<'_> {
+    fn chunk(&self, chunk: usize) {
+        let first = chunk * self.panels_per_chunk;
+        for p in first..self.weight.panels().min(first + self.panels_per_chunk) {
+            let (prompt, generated) = self.acts.split_at(self.prompt);
+            for (i, block) in prompt.chunks(ROW_BLOCK).enumerate() {
+                self.tile(p, i * ROW_BLOCK, block, self.weight.cell.prompt);
+            }
+            for (i, block) in generated.chunks(ROW_BLOCK).enumerate() {
+                self.tile(p, self.prompt + i * ROW_BLOCK, block, self.weight.cell.generated);
+            }
+        }
+    }
+
+    fn tile(&self, p: usize, first: usize, acts: &[ActRow<'_>], tile: crate::kernels::TileFn) {
+        let (weights, rows) = self.weight.panel(p);
+        let n = self.weight.rows;
+        let mut out = [std::ptr::null_mut(); ROW_BLOCK];
+        for (i, o) in out.iter_mut().enumerate().take(acts.len()) {
+            *o = self.out.at((first + i) * n + p * PANEL);
+        }
+        let cols = self.weight.cols;
+        let args = Tile { dtype: self.weight.dtype, weights, rows, cols, acts, out: &out[..acts.len()] };
+        // SAFETY: the cell's table was handed out for this machine; row (first + i) has `rows` results from p * PANEL
+        // on inside `out` (its length was checked), and no other chunk writes them.
+        unsafe { tile(&args) }
+    }
+}
