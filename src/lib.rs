@@ -1,3 +1,5 @@
 //! Lapwing.
 #![deny(unsafe_code)]
+pub mod chat;
 pub mod error;
+pub mod tokenizer;
