@@ -73,6 +73,14 @@ pub struct Plane<'a> {
     pub dtype: KvType,
 }
 
+/// One layer's keys or values, to be written.
+pub struct PlaneMut<'a> {
+    /// All pages.
+    pub bytes: &'a mut [u8],
+    /// The element type.
+    pub dtype: KvType,
+}
+
 /// Shape of the heads.
 #[derive(Clone, Copy, Debug)]
 pub struct Heads {
@@ -105,6 +113,65 @@ pub(crate) struct RowState<'a> {
     pub sum: f32,
     /// Slots of the current page that this row sees.
     pub visible: usize,
+}
+
+/// What becomes of projected queries, keys and values before attention.
+pub struct Prepare<'a> {
+    /// Shape of the heads.
+    pub heads: Heads,
+    /// RMSNorm of each query head and each key head: weights `[head_dim]`.
+    pub norms: (&'a [f32], &'a [f32]),
+    /// Epsilon of the norms.
+    pub eps: f32,
+    /// `[tokens, head_dim / 2]` cosines and sines of each token's position.
+    pub rotation: (&'a [f32], &'a [f32]),
+    /// Where each token's keys and values go: page * PAGE + offset; no two alike.
+    pub slots: &'a [usize],
+}
+
+/// Normalizes and rotates queries (in place) and keys, and stores keys and values.
+///
+/// `q` is `[tokens, n_heads * head_dim]`, `k` and `v` are `[tokens, n_kv_heads * head_dim]`.
+///
+/// # Panics
+/// When shapes do not fit, or two tokens have the same slot.
+pub fn prepare(
+    team: &Team<'_>,
+    kernels: &Kernels,
+    args: &Prepare<'_>,
+    (q, k, v): (&mut [f32], &mut [f32], &[f32]),
+    (keys, values): (PlaneMut<'_>, PlaneMut<'_>),
+) {
+    let Heads { n_heads, n_kv_heads, head_dim: d } = args.heads;
+    let n = args.slots.len();
+    assert!(q.len() == n * n_heads * d && k.len() == n * n_kv_heads * d && v.len() == k.len());
+    let mut sorted = args.slots.to_vec();
+    sorted.sort_unstable();
+    assert!(sorted.windows(2).all(|w| w[0] < w[1]), "two tokens share a slot");
+    let (kt, vt) = (keys.dtype, values.dtype);
+    let (q, k) = (SharedMut::new(q), SharedMut::new(k));
+    let (keys, values) = (SharedMut::new(keys.bytes), SharedMut::new(values.bytes));
+    team.each(n, |i| {
+        let half = d / 2;
+        let (cos, sin) = (&args.rotation.0[i * half..(i + 1) * half], &args.rotation.1[i * half..(i + 1) * half]);
+        let turn = |head: &mut [f32], weight: &[f32]| {
+            kernels.vector.rms_norm_in_place(head, weight, args.eps);
+            kernels.vector.rope(head, cos, sin);
+        };
+        // SAFETY: token i's rows; each i is handed out once.
+        let (q, k) = unsafe { (q.slice(i * n_heads * d..(i + 1) * n_heads * d), k.slice(i * n_kv_heads * d..(i + 1) * n_kv_heads * d)) };
+        q.chunks_exact_mut(d).for_each(|head| turn(head, args.norms.0));
+        let (page, slot) = (args.slots[i] / PAGE, args.slots[i] % PAGE);
+        for (h, (k, v)) in k.chunks_exact_mut(d).zip(v[i * n_kv_heads * d..].chunks_exact(d)).enumerate() {
+            turn(k, args.norms.1);
+            let row = (page * n_kv_heads + h) * PAGE + slot;
+            let at = |t: KvType| row * t.row_bytes(d)..(row + 1) * t.row_bytes(d);
+            // SAFETY: slots differ (checked above), so the stored rows of different tokens and heads do not overlap.
+            let (k_to, v_to) = unsafe { (keys.slice(at(kt)), values.slice(at(vt))) };
+            kt.narrow(kernels, k, k_to);
+            vt.narrow(kernels, v, v_to);
+        }
+    });
 }
 
 thread_local! {

@@ -23,3 +23,4 @@ pub mod threads;
 pub mod weight;
 
 pub use formats::DType;
+pub mod pages;

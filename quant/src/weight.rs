@@ -150,14 +150,13 @@ struct Plan<'a> {
     first_chunk: usize,
 }
 
-/// Computes all products of one layer input in one region. The first `prompt` activation rows have the role of prompt
-/// tokens, the rest of generated ones.
+/// Computes all products of one layer input in one region. `is_prompt(i)` tells the role of activation row i.
 ///
 /// # Panics
 /// When shapes do not fit, or the activations lack the form a weight reads.
-pub fn run(team: &Team<'_>, acts: &Acts, prompt: usize, products: &mut [Product<'_>]) {
+pub fn run(team: &Team<'_>, acts: &Acts, is_prompt: &dyn Fn(usize) -> bool, products: &mut [Product<'_>]) {
     let mut chunks = 0;
-    let plans: Vec<Plan<'_>> = products.iter_mut().map(|p| plan(acts, prompt, p, &mut chunks)).collect();
+    let plans: Vec<Plan<'_>> = products.iter_mut().map(|p| plan(acts, is_prompt, p, &mut chunks)).collect();
     let next = AtomicUsize::new(0);
     team.run(&|_| {
         loop {
@@ -171,15 +170,15 @@ pub fn run(team: &Team<'_>, acts: &Acts, prompt: usize, products: &mut [Product<
     });
 }
 
-fn plan<'a>(acts: &'a Acts, prompt: usize, product: &'a mut Product<'_>, chunks: &mut usize) -> Plan<'a> {
+fn plan<'a>(acts: &'a Acts, is_prompt: &dyn Fn(usize) -> bool, product: &'a mut Product<'_>, chunks: &mut usize) -> Plan<'a> {
     let weight = product.weight;
-    let (acts, prompt): (Vec<ActRow<'a>>, usize) = match product.rows {
-        Rows::All => ((0..acts.n()).map(|i| acts.row(i)).collect(), prompt),
-        Rows::Some(list) => {
-            let prompt = list.iter().filter(|&&i| (i as usize) < prompt).count();
-            (list.iter().map(|&i| acts.row(i as usize)).collect(), prompt)
-        }
+    let taken: Vec<usize> = match product.rows {
+        Rows::All => (0..acts.n()).collect(),
+        Rows::Some(list) => list.iter().map(|&i| i as usize).collect(),
     };
+    let prompt = taken.iter().take_while(|&&i| is_prompt(i)).count();
+    assert!(!taken[prompt..].iter().any(|&i| is_prompt(i)), "prompt rows come before generated ones");
+    let acts: Vec<ActRow<'a>> = taken.into_iter().map(|i| acts.row(i)).collect();
     assert_eq!(product.out.len(), acts.len() * weight.rows, "room for the results of a product");
     for a in &acts {
         assert!(a.x.len() == weight.cols && (!weight.cell.acts.q8 || a.codes.len() == weight.cols));

@@ -50,6 +50,12 @@ pub(crate) fn rms_norm<const FMA: bool>(x: &[f32], weight: &[f32], eps: f32, out
 }
 
 #[inline(always)]
+pub(crate) fn rms_norm_in_place<const FMA: bool>(x: &mut [f32], weight: &[f32], eps: f32) {
+    let r = 1.0 / (dot::<FMA>(x, x) / x.len() as f32 + eps).sqrt();
+    x.iter_mut().zip(weight).for_each(|(x, &w)| *x = *x * r * w);
+}
+
+#[inline(always)]
 pub(crate) fn add(x: &mut [f32], y: &[f32]) {
     x.iter_mut().zip(y).for_each(|(x, &y)| *x += y);
 }
@@ -281,6 +287,7 @@ macro_rules! vector_ops {
             crate::kernels::body::vector_ops!(@fns [$($attr)*]
                 dot(a: &[f32], b: &[f32]) -> f32 = body::dot::<$fma>;
                 rms_norm(x: &[f32], w: &[f32], eps: f32, out: &mut [f32]) -> () = body::rms_norm::<$fma>;
+                rms_norm_in_place(x: &mut [f32], w: &[f32], eps: f32) -> () = body::rms_norm_in_place::<$fma>;
                 add(x: &mut [f32], y: &[f32]) -> () = body::add;
                 add_scaled(x: &mut [f32], y: &[f32], by: f32) -> () = body::add_scaled::<$fma>;
                 silu_mul(g: &[f32], u: &[f32], out: &mut [f32]) -> () = body::silu_mul::<$fma>;
@@ -300,6 +307,7 @@ macro_rules! vector_ops {
             pub(crate) const OPS: VectorOps = VectorOps {
                 dot,
                 rms_norm,
+                rms_norm_in_place,
                 add,
                 add_scaled,
                 silu_mul,

@@ -136,6 +136,7 @@ pub(crate) struct PageArgs<'a, 'r> {
 pub struct VectorOps {
     dot: unsafe fn(&[f32], &[f32]) -> f32,
     rms_norm: unsafe fn(&[f32], &[f32], f32, &mut [f32]),
+    rms_norm_in_place: unsafe fn(&mut [f32], &[f32], f32),
     add: unsafe fn(&mut [f32], &[f32]),
     add_scaled: unsafe fn(&mut [f32], &[f32], f32),
     silu_mul: unsafe fn(&[f32], &[f32], &mut [f32]),
@@ -209,6 +210,13 @@ safe_ops! {
 }
 
 impl VectorOps {
+    /// [`VectorOps::rms_norm`] of `x` into itself.
+    pub fn rms_norm_in_place(&self, x: &mut [f32], weight: &[f32], eps: f32) {
+        assert_eq!(x.len(), weight.len(), "lengths given to rms_norm_in_place");
+        // SAFETY: the table's holder proves the ISA; lengths were checked.
+        unsafe { (self.rms_norm_in_place)(x, weight, eps) }
+    }
+
     /// Folds one page into the running softmax of each query row.
     pub(crate) fn attend_page(&self, args: PageArgs<'_, '_>) {
         let (d, n) = (args.head_dim, args.k.len());

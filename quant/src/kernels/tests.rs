@@ -80,7 +80,7 @@ fn check(kernels: &'static Kernels, dtype: DType, shape: (usize, usize, usize), 
                 Product { weight: &weight, rows: Rows::All, out: &mut all },
                 Product { weight: &weight, rows: Rows::Some(&list), out: &mut gathered },
             ];
-            weight::run(team, &acts, n, &mut products);
+            weight::run(team, &acts, &|_| true, &mut products);
             for i in 0..n {
                 for r in 0..rows {
                     let (want, size) = meaning(&w32[r * cols..(r + 1) * cols], &acts.row(i), weight.acts().q8);
@@ -101,7 +101,7 @@ fn check(kernels: &'static Kernels, dtype: DType, shape: (usize, usize, usize), 
             // Alone, each activation row gives the same bits as among others.
             let one = [n as u32 / 2];
             let mut alone = vec![0f32; rows];
-            weight::run(team, &acts, n, &mut [Product { weight: &weight, rows: Rows::Some(&one), out: &mut alone }]);
+            weight::run(team, &acts, &|_| true, &mut [Product { weight: &weight, rows: Rows::Some(&one), out: &mut alone }]);
             let at = n / 2 * rows;
             assert!(alone.iter().zip(&all[at..at + rows]).all(|(a, b)| a.to_bits() == b.to_bits()), "alone = batched");
         });

@@ -1,0 +1,86 @@
+//! A model file mapped into memory: the only `unsafe` outside `quant`.
+//!
+//! Invariant: the map is read-only and lives as long as the [`Map`]; slices of it are handed out by borrow only.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use memmap2::Mmap;
+
+use crate::error::{Error, Result};
+
+/// One mapped file and the path it was opened by.
+#[derive(Debug)]
+pub(super) struct Map {
+    path: PathBuf,
+    mmap: Mmap,
+}
+
+impl Map {
+    /// Maps the regular file at `path`. Anything else (directory, pipe, device, empty file) is refused by name:
+    /// opening a pipe would wait for ever, and a directory has nothing to map.
+    pub(super) fn open(path: &Path) -> Result<Map> {
+        let shown = path.display();
+        let failed = |e: std::io::Error| Error::file(format!("{shown}: cannot be opened: {e}"));
+        let found = fs::metadata(path).map_err(failed)?;
+        if found.is_dir() {
+            return Err(Error::file(format!("{shown}: is a directory, expected a GGUF file{}", candidates(path))));
+        }
+        if !found.is_file() {
+            return Err(Error::file(format!(
+                "{shown}: is not a regular file (a pipe or a device?), expected a GGUF file"
+            )));
+        }
+        if found.len() == 0 {
+            return Err(Error::file(format!("{shown}: is empty (0 bytes), expected a GGUF file; download it again")));
+        }
+        let file = File::open(path).map_err(failed)?;
+        let mmap = map_file(&file).map_err(|e| Error::file(format!("{shown}: cannot be mapped into memory: {e}")))?;
+        Ok(Map { path: path.to_path_buf(), mmap })
+    }
+
+    /// The path the file was opened by.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The whole file.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.mmap
+    }
+
+    /// Tells the system that `len` bytes from `start` are needed soon. Only a hint: where the system has no such
+    /// call, or refuses it, reading the pages does the same more slowly, so a failure changes nothing.
+    pub(super) fn will_need(&self, start: usize, len: usize) {
+        #[cfg(unix)]
+        let _hint_only = self.mmap.advise_range(memmap2::Advice::WillNeed, start, len);
+        #[cfg(not(unix))]
+        let _ = (start, len);
+    }
+}
+
+#[allow(unsafe_code)]
+fn map_file(file: &File) -> std::io::Result<Mmap> {
+    // SAFETY: the map is private to `Map`, read-only, and only ever read through shared slices. What Rust cannot
+    // exclude is another process that truncates or rewrites the file meanwhile; every program that maps its
+    // weights has this limit, and nothing here writes to a model file in place (quantize writes a new file and renames it).
+    unsafe { Mmap::map(file) }
+}
+
+/// "; it holds a.gguf, b.gguf": what the user may have meant.
+fn candidates(dir: &Path) -> String {
+    let Ok(entries) = fs::read_dir(dir) else { return String::new() };
+    let mut names: Vec<String> = entries
+        .flatten()
+        .map(|e| e.file_name().to_string_lossy().into_owned())
+        .filter(|name| name.ends_with(".gguf"))
+        .collect();
+    names.sort();
+    if names.is_empty() {
+        return "; there is none in it".to_owned();
+    }
+    let more = names.len().saturating_sub(4);
+    names.truncate(4);
+    let tail = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("; name one of the files in it: {}{tail}", names.join(", "))
+}

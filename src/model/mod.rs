@@ -1,0 +1,28 @@
+//! Models: immutable weights and the forward pass over a batch. State (cache, scratch) is always the caller's.
+//!
+//! [`config`] reads and checks a file's hyperparameters; [`rope`] computes rotation tables; [`weights`] loads matrices
+//! and norms by their names in the file; [`attention`], [`ffn`] are the halves of a block; [`qwen3`] is the model.
+//!
+//! To add an architecture: a file here, and its name in [`config::Arch`].
+
+pub mod attention;
+pub mod config;
+pub mod ffn;
+pub mod qwen3;
+pub mod rope;
+pub mod weights;
+
+pub use config::Config;
+pub use qwen3::{LoadOptions, Qwen3, Scratch};
+
+use lapwing_quant::kernels::Kernels;
+use lapwing_quant::threads::Team;
+
+/// What every part of a forward pass needs to compute.
+#[derive(Clone, Copy)]
+pub struct Compute<'a> {
+    /// The threads.
+    pub team: &'a Team<'a>,
+    /// The kernels.
+    pub kernels: &'static Kernels,
+}
