@@ -1,11 +1,82 @@
 //! The tensor formats: one list, from which names, ids, sizes and dispatch are derived.
+//!
+//! A format's file says what its bytes mean: a picture of the block, a struct of bytes that lies over it, and its
+//! weights as f32. That meaning is the oracle for every faster kernel. It agrees bit for bit with the `gguf` Python
+//! package (f32 arithmetic, the same order of operations, nothing fused), except that a NaN is only promised to be
+//! some NaN; tests/fixtures/formats has the proof.
+//!
+//! To add a format: write its file with one struct that implements [`Block`], name the module below, add one line to
+//! the list. The compiler then checks size and alignment. For the tests, add the format to scripts/dequant_golden.py,
+//! run it, and name the new fixture in quant/tests/formats.rs.
+
+// Named one by one and not by the list's macro, because rustfmt does not look for modules inside macros.
+pub mod float;
+pub mod iq4_nl;
+pub mod iq4_xs;
+pub mod q2_k;
+pub mod q3_k;
+pub mod q4_0;
+pub mod q4_1;
+pub mod q4_k;
+pub mod q5_0;
+pub mod q5_1;
+pub mod q5_k;
+pub mod q6_k;
+pub mod q8_0;
+
+/// One block of a format, exactly as it lies in a file: `N` weights.
+///
+/// # Safety
+/// The type must be `repr(C)` or `repr(transparent)` over byte-sized integers only (`u8`, `i8`, arrays of them, or
+/// structs of those): then it has alignment 1 and no padding, and any bytes are a valid value. [`blocks`] relies on it.
+pub unsafe trait Block<const N: usize>: Copy + 'static {
+    /// The block's weights in order.
+    fn dequantize(&self, out: &mut [f32; N]);
+}
+
+/// Sees `bytes` as blocks of one format, without copying.
+///
+/// # Panics
+/// If `bytes` is not a whole number of blocks.
+pub fn blocks<B: Block<N>, const N: usize>(bytes: &[u8]) -> &[B] {
+    const { assert!(align_of::<B>() == 1 && size_of::<B>() > 0) };
+    let count = bytes.len() / size_of::<B>();
+    assert_eq!(count * size_of::<B>(), bytes.len(), "{} bytes are not whole blocks", bytes.len());
+    // SAFETY: `bytes` covers exactly `count` values of `B`; `B` has alignment 1, and by the contract of `Block` any
+    // bytes are a valid `B`. The result borrows from `bytes`.
+    unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast(), count) }
+}
+
+/// Dequantizes whole blocks of `B`.
+fn dequantize_blocks<B: Block<N>, const N: usize>(bytes: &[u8], out: &mut [f32]) {
+    let blocks = blocks::<B, N>(bytes);
+    assert_eq!(out.len(), blocks.len() * N, "{} blocks of {N} weights do not fill {}", blocks.len(), out.len());
+    for (block, out) in blocks.iter().zip(out.as_chunks_mut().0) {
+        block.dequantize(out);
+    }
+}
+
+/// Multiplies whole blocks of `B` with `x`: the products summed in order, in one f32.
+fn dot_blocks<B: Block<N>, const N: usize>(bytes: &[u8], x: &[f32]) -> f32 {
+    let blocks = blocks::<B, N>(bytes);
+    assert_eq!(x.len(), blocks.len() * N, "{} blocks of {N} weights do not meet {}", blocks.len(), x.len());
+    let mut weights = [0.0; N];
+    let mut sum = 0.0;
+    for (block, x) in blocks.iter().zip(x.as_chunks::<N>().0) {
+        block.dequantize(&mut weights);
+        for (w, x) in weights.iter().zip(x) {
+            sum += w * x;
+        }
+    }
+    sum
+}
 
 macro_rules! formats {
-    ($($variant:ident = $id:literal, $name:literal, $block:literal weights in $bytes:literal bytes;)*) => {
+    ($($module:ident::$variant:ident = $id:literal, $block:literal weights in $bytes:literal bytes;)*) => {
         /// A tensor type this program can load, run and mix.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[allow(non_camel_case_types)]
-        pub enum DType { $(#[doc = $name] $variant,)* }
+        pub enum DType { $(#[doc = stringify!($variant)] $variant,)* }
 
         impl DType {
             /// Every format, in the order of the list.
@@ -17,31 +88,50 @@ macro_rules! formats {
             /// The id in GGUF files.
             pub fn ggml_id(self) -> u32 { match self { $(DType::$variant => $id,)* } }
             /// The name users know: `Q4_K`, `BF16`.
-            pub fn name(self) -> &'static str { match self { $(DType::$variant => $name,)* } }
+            pub fn name(self) -> &'static str { match self { $(DType::$variant => stringify!($variant),)* } }
             /// Weights in a block.
             pub fn block_len(self) -> usize { match self { $(DType::$variant => $block,)* } }
             /// Bytes of a block.
             pub fn block_bytes(self) -> usize { match self { $(DType::$variant => $bytes,)* } }
         }
+
+        /// Writes the weights of whole blocks to `out`, as f32, in order.
+        ///
+        /// # Panics
+        /// If `bytes` is not a whole number of blocks or `out` has not exactly their weights.
+        pub fn dequantize(dtype: DType, bytes: &[u8], out: &mut [f32]) {
+            match dtype { $(DType::$variant => dequantize_blocks::<$module::$variant, $block>(bytes, out),)* }
+        }
+
+        /// The dot product of whole blocks with `x`: dequantized weights times `x`, summed in order in one f32.
+        /// What every kernel must come close to; too slow to run a model with.
+        ///
+        /// # Panics
+        /// If `bytes` is not a whole number of blocks or `x` has not exactly as many values as they have weights.
+        pub fn dot(dtype: DType, bytes: &[u8], x: &[f32]) -> f32 {
+            match dtype { $(DType::$variant => dot_blocks::<$module::$variant, $block>(bytes, x),)* }
+        }
+
+        $(const _: () = assert!(size_of::<$module::$variant>() == $bytes && align_of::<$module::$variant>() == 1);)*
     };
 }
 
 formats! {
-    F32 = 0, "F32", 1 weights in 4 bytes;
-    F16 = 1, "F16", 1 weights in 2 bytes;
-    BF16 = 30, "BF16", 1 weights in 2 bytes;
-    Q4_0 = 2, "Q4_0", 32 weights in 18 bytes;
-    Q4_1 = 3, "Q4_1", 32 weights in 20 bytes;
-    Q5_0 = 6, "Q5_0", 32 weights in 22 bytes;
-    Q5_1 = 7, "Q5_1", 32 weights in 24 bytes;
-    Q8_0 = 8, "Q8_0", 32 weights in 34 bytes;
-    Q2_K = 10, "Q2_K", 256 weights in 84 bytes;
-    Q3_K = 11, "Q3_K", 256 weights in 110 bytes;
-    Q4_K = 12, "Q4_K", 256 weights in 144 bytes;
-    Q5_K = 13, "Q5_K", 256 weights in 176 bytes;
-    Q6_K = 14, "Q6_K", 256 weights in 210 bytes;
-    IQ4_NL = 20, "IQ4_NL", 32 weights in 18 bytes;
-    IQ4_XS = 23, "IQ4_XS", 256 weights in 136 bytes;
+    float::F32 = 0, 1 weights in 4 bytes;
+    float::F16 = 1, 1 weights in 2 bytes;
+    float::BF16 = 30, 1 weights in 2 bytes;
+    q4_0::Q4_0 = 2, 32 weights in 18 bytes;
+    q4_1::Q4_1 = 3, 32 weights in 20 bytes;
+    q5_0::Q5_0 = 6, 32 weights in 22 bytes;
+    q5_1::Q5_1 = 7, 32 weights in 24 bytes;
+    q8_0::Q8_0 = 8, 32 weights in 34 bytes;
+    q2_k::Q2_K = 10, 256 weights in 84 bytes;
+    q3_k::Q3_K = 11, 256 weights in 110 bytes;
+    q4_k::Q4_K = 12, 256 weights in 144 bytes;
+    q5_k::Q5_K = 13, 256 weights in 176 bytes;
+    q6_k::Q6_K = 14, 256 weights in 210 bytes;
+    iq4_nl::IQ4_NL = 20, 32 weights in 18 bytes;
+    iq4_xs::IQ4_XS = 23, 256 weights in 136 bytes;
 }
 
 impl DType {
