@@ -194,3 +194,10 @@ pub struct Scratch {
     head_in: Acts,
     logits: Vec<f32>,
 }
+
+impl Scratch {
+    /// `[wanted, n_vocab]` logits of the last forward pass.
+    pub fn logits(&self) -> &[f32] {
+        &self.logits
+    }
+}
