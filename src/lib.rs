@@ -1,3 +1,4 @@
 //! Lapwing.
 #![deny(unsafe_code)]
 pub mod error;
+pub mod sample;
