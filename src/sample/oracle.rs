@@ -13,7 +13,8 @@ pub(super) fn sample(params: &Params, vocab: &Vocab, generated: &[u32], logits: 
             *logit += b.bias;
         }
     }
-    list.retain(|(id, _)| !vocab.is_banned(*id) && !(params.ignore_eos && vocab.is_eog(*id)));
+    list.retain(|(id, _)| !vocab.is_banned(*id));
+    list.retain(|(id, _)| !params.ignore_eos || !vocab.is_eog(*id));
     let window = usize::try_from(chain.repeat_last_n).unwrap_or(generated.len()).min(generated.len());
     let recent = &generated[generated.len() - window..];
     for (id, logit) in &mut list {
