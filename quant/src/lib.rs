@@ -1,3 +1,4 @@
 //! Block formats, kernels and threads.
+pub mod cores;
 pub mod formats;
 pub use formats::DType;
