@@ -8,7 +8,8 @@ use std::fmt;
 use crate::error::{Error, ErrorKind, Result};
 
 macro_rules! settings {
-    ($($(#[$doc:meta])+ $field:ident: $ty:ty = $default:literal, $flag:literal, $key:expr, $lo:literal to $hi:literal;)*) => {
+    ($($(#[$doc:meta])+ $field:ident: $ty:ty = $default:literal, $flag:literal, $key:expr,
+        $lo:literal to $hi:literal;)*) => {
         /// The numbers of the chain, all in force.
         #[derive(Clone, Debug, PartialEq)]
         pub struct Settings { $($(#[$doc])+ pub $field: $ty,)* }

@@ -150,7 +150,8 @@ fn overruled(name: &str, values: &Values, model: &Values, flags: &Values) -> Vec
     conflicts
         .filter(|(setting, ..)| unlike_card(setting) && !flagged(setting))
         .map(|(setting, flag, ours, theirs)| {
-            format!("the model file recommends {setting} {theirs}, preset {name} has {ours}: to follow the file, give {flag} {theirs}")
+            let advice = format!("to follow the file, give {flag} {theirs}");
+            format!("the model file recommends {setting} {theirs}, preset {name} has {ours}: {advice}")
         })
         .collect()
 }
