@@ -42,6 +42,8 @@ pub(super) struct Candidates {
     selection: Vec<f32>,
     /// What the search found; the order is not defined until a step sorts it.
     pub found: Vec<Candidate>,
+    /// Weights of `found`, made by [`Self::weigh`].
+    pub weights: Vec<u64>,
 }
 
 impl Candidates {
@@ -113,8 +115,11 @@ impl Candidates {
     /// [`Self::cut_to_p`] over all logits.
     pub fn top_p(&mut self, logits: &[f32], top: f32, p: f32) {
         let mut bins = [0_u64; BINS];
-        for &logit in logits {
-            bins[bin(top, logit)] += weight_below(top, logit);
+        for block in logits.chunks(BLOCK) {
+            // Apart, for the weights are independent of each other and the bins are not.
+            let mut weights = [0; BLOCK];
+            weights.iter_mut().zip(block).for_each(|(w, &logit)| *w = weight_below(top, logit));
+            block.iter().zip(weights).for_each(|(&logit, w)| bins[bin(top, logit)] += w);
         }
         let goal = share(bins.iter().sum(), p);
         let (mut sum, mut last) = (0, 0);
@@ -130,6 +135,13 @@ impl Candidates {
         self.found.retain(|c| bin(top, c.logit) < last);
         let keep = run_length(&border, top, sum, goal);
         self.found.extend_from_slice(&border[..keep]);
+    }
+
+    /// Makes the weights of what was found, at a temperature above 0.
+    pub fn weigh(&mut self, top: f32, temperature: f64) {
+        self.weights.clear();
+        let weigh = |c: &Candidate| weight((f64::from(c.logit) - f64::from(top)) / temperature);
+        self.weights.extend(self.found.iter().map(weigh));
     }
 
     /// Drops what is less than `p` times as likely as the best.

@@ -34,7 +34,7 @@ pub use params::{Effective, LogitBias, Origin, Params, Settings, Values};
 pub use probs::LogProbs;
 pub use rng::{Rng, fresh_seed};
 pub use vocab::Vocab;
-use weight::{LOWEST, floor_f32, weight};
+use weight::{LOWEST, floor_f32};
 
 use crate::error::{Error, Result};
 
@@ -203,12 +203,11 @@ impl Sampler {
     /// Step 6.
     fn draw(&mut self, top: f32) -> u32 {
         let temperature = f64::from(self.params.chain.temperature);
-        let weigh = |logit: f32| weight((f64::from(logit) - f64::from(top)) / temperature);
-        let found = &mut self.candidates.found;
-        found.sort_unstable_by_key(|c| c.id);
-        let mut point = self.rng.below(found.iter().map(|c| weigh(c.logit)).sum());
-        for c in found.iter() {
-            let w = weigh(c.logit);
+        let candidates = &mut self.candidates;
+        candidates.found.sort_unstable_by_key(|c| c.id);
+        candidates.weigh(top, temperature);
+        let mut point = self.rng.below(candidates.weights.iter().sum());
+        for (c, &w) in candidates.found.iter().zip(&candidates.weights) {
             if point < w {
                 return c.id;
             }
