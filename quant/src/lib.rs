@@ -18,9 +18,9 @@ pub mod cores;
 pub mod formats;
 pub mod isa;
 pub mod kernels;
+pub mod pages;
 pub mod panel;
 pub mod threads;
 pub mod weight;
 
 pub use formats::DType;
-pub mod pages;

@@ -1,0 +1,237 @@
+//! Made-up machines.
+
+use std::collections::HashMap;
+
+use super::*;
+
+/// A tree of files.
+#[derive(Default)]
+struct Tree(HashMap<String, String>);
+
+impl Tree {
+    /// A machine with these online CPUs, all of them allowed.
+    fn new(online: &str) -> Self {
+        Self::default().file("/sys/devices/system/cpu/online", online).allow(online)
+    }
+
+    fn file(mut self, path: &str, text: &str) -> Self {
+        self.0.insert(path.to_owned(), format!("{text}\n"));
+        self
+    }
+
+    fn allow(self, list: &str) -> Self {
+        self.file(
+            "/proc/self/status",
+            &format!("Name:\tx\nCpus_allowed:\tff\nCpus_allowed_list:\t{list}\nMems_allowed:\t1"),
+        )
+    }
+
+    /// The hardware threads of one core.
+    fn core(mut self, list: &str) -> Self {
+        for cpu in linux::cpu_list(list).unwrap() {
+            self = self.file(&format!("/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list"), list);
+        }
+        self
+    }
+
+    fn capacity(mut self, cpus: std::ops::Range<usize>, capacity: u32) -> Self {
+        for cpu in cpus {
+            self = self.file(&format!("/sys/devices/system/cpu/cpu{cpu}/cpu_capacity"), &capacity.to_string());
+        }
+        self
+    }
+
+    fn cores(&self) -> Option<Cores> {
+        linux::cores(&|path| self.0.get(path).cloned())
+    }
+}
+
+/// Perf cores, physical cores, logical CPUs, default threads.
+fn summary(tree: &Tree) -> (Vec<usize>, Vec<usize>, usize, usize) {
+    let cores = tree.cores().unwrap();
+    let threads = default_threads(&cores);
+    (cores.perf, cores.all_physical, cores.logical, threads)
+}
+
+#[test]
+fn a_virtual_machine_with_two_cpus() {
+    let tree = Tree::new("0-1").core("0").core("1").capacity(0..2, 1024);
+    assert_eq!(summary(&tree), (vec![0, 1], vec![0, 1], 2, 2));
+}
+
+/// 6 performance cores with two threads each, 8 efficiency cores.
+fn alder_lake() -> Tree {
+    let mut tree = Tree::new("0-19");
+    for core in 0..6 {
+        tree = tree.core(&format!("{}-{}", 2 * core, 2 * core + 1));
+    }
+    for cpu in 12..20 {
+        tree = tree.core(&cpu.to_string());
+    }
+    tree.file("/sys/devices/cpu_core/cpus", "0-11").file("/sys/devices/cpu_atom/cpus", "12-19")
+}
+
+#[test]
+fn an_alder_lake_laptop() {
+    let perf = vec![0, 2, 4, 6, 8, 10];
+    let all: Vec<usize> = perf.iter().copied().chain(12..20).collect();
+    assert_eq!(summary(&alder_lake()), (perf, all, 20, 6));
+    // Allowed: the second thread of core 0, core 2, two efficiency cores.
+    assert_eq!(summary(&alder_lake().allow("1,4-5,12-13")), (vec![1, 4], vec![1, 4, 12, 13], 5, 2));
+    // Only efficiency cores are allowed.
+    assert_eq!(summary(&alder_lake().allow("12-14")), (vec![12, 13, 14], vec![12, 13, 14], 3, 3));
+}
+
+#[test]
+fn a_ryzen_with_8_cores_and_16_threads() {
+    let tree = (0..8).fold(Tree::new("0-15"), |tree, core| tree.core(&format!("{core},{}", core + 8)));
+    let all: Vec<usize> = (0..8).collect();
+    assert_eq!(summary(&tree), (all.clone(), all, 16, 8));
+}
+
+#[test]
+fn arm_big_little() {
+    let tree = (0..8).fold(Tree::new("0-7"), |tree, cpu| tree.core(&cpu.to_string()));
+    let tree = tree.capacity(0..4, 414).capacity(4..8, 1024);
+    assert_eq!(summary(&tree), (vec![4, 5, 6, 7], (0..8).collect(), 8, 4));
+    // One prime core, three big, four little.
+    let tree = tree.capacity(0..4, 325).capacity(4..7, 860);
+    assert_eq!(summary(&tree).0, [4, 5, 6, 7]);
+    assert_eq!(summary(&tree.allow("0-2")).0, [0, 1, 2]);
+}
+
+#[test]
+fn a_container_with_a_quota_v2() {
+    let tree = (0..8).fold(Tree::new("0-7"), |tree, cpu| tree.core(&cpu.to_string()));
+    let tree = tree
+        .file("/proc/self/cgroup", "0::/")
+        .file("/proc/self/mountinfo", "30 23 0:26 / /sys/fs/cgroup ro,nosuid - cgroup2 cgroup rw,nsdelegate")
+        .file("/sys/fs/cgroup/cpu.max", "250000 100000");
+    assert_eq!(tree.cores().unwrap().quota, Some(2.5));
+    assert_eq!(summary(&tree).3, 2);
+    let tree = tree.file("/sys/fs/cgroup/cpu.max", "50000 100000");
+    assert_eq!(summary(&tree).3, 1);
+    let tree = tree.file("/sys/fs/cgroup/cpu.max", "max 100000");
+    assert_eq!(tree.cores().unwrap().quota, None);
+    // The quota of a parent holds too; without mountinfo the usual place is taken.
+    let mut tree = tree.file("/proc/self/cgroup", "0::/user.slice/app.scope");
+    tree.0.remove("/proc/self/mountinfo");
+    let tree = tree
+        .file("/sys/fs/cgroup/user.slice/cpu.max", "300000 100000")
+        .file("/sys/fs/cgroup/user.slice/app.scope/cpu.max", "600000 100000");
+    assert_eq!(tree.cores().unwrap().quota, Some(3.0));
+}
+
+#[test]
+fn a_container_with_a_quota_v1() {
+    let mounts = "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n\
+                  33 31 0:30 /docker/ab /sys/fs/cgroup/cpuset rw - cgroup cgroup rw,cpuset\n\
+                  34 31 0:31 /docker/ab /sys/fs/cgroup/cpu,cpuacct rw shared:9 - cgroup cgroup rw,cpu,cpuacct\n\
+                  41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw";
+    let tree = Tree::new("0-3")
+        .file("/proc/self/cgroup", "9:cpuset:/docker/ab\n4:cpu,cpuacct:/docker/ab/child\n0::/")
+        .file("/proc/self/mountinfo", mounts)
+        .file("/sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "150000")
+        .file("/sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us", "50000")
+        .file("/sys/fs/cgroup/cpu,cpuacct/child/cpu.cfs_quota_us", "-1")
+        .file("/sys/fs/cgroup/cpu,cpuacct/child/cpu.cfs_period_us", "50000");
+    assert_eq!(tree.cores().unwrap().quota, Some(3.0));
+    assert_eq!(summary(&tree), (vec![0, 1, 2, 3], vec![0, 1, 2, 3], 4, 3));
+    let tree = tree.file("/sys/fs/cgroup/cpu,cpuacct/child/cpu.cfs_quota_us", "100000");
+    assert_eq!(tree.cores().unwrap().quota, Some(2.0));
+}
+
+#[test]
+fn offline_cpus_and_missing_files() {
+    // CPUs 1 and 3 are off but in the mask; their siblings remain.
+    let tree = Tree::new("0,2").allow("0-3").core("0").core("2");
+    assert_eq!(summary(&tree), (vec![0, 2], vec![0, 2], 2, 2));
+    let tree = Tree::default().allow("2-3,5");
+    assert_eq!(summary(&tree), (vec![2, 3, 5], vec![2, 3, 5], 3, 3));
+    assert_eq!(summary(&Tree::default().file("/sys/devices/system/cpu/online", "0-2")).3, 3);
+    // One core without a capacity: nothing is known.
+    assert_eq!(summary(&Tree::new("0-2").capacity(0..1, 1024).capacity(1..2, 300)).0, [0, 1, 2]);
+    assert_eq!(Tree::default().cores(), None);
+    assert_eq!(Tree::new("0-1").allow("4-5").cores(), None);
+}
+
+#[test]
+fn cpu_lists() {
+    assert_eq!(linux::cpu_list(" 0-2,7,4-5\n"), Some(vec![0, 1, 2, 4, 5, 7]));
+    assert_eq!(linux::cpu_list("3,3,2-3"), Some(vec![2, 3]));
+    for bad in ["", "\n", "a", "3-1", "0-99999999999", "0-20000", "1,,2", "-1", "1-", "18446744073709551616"] {
+        assert_eq!(linux::cpu_list(bad), None, "{bad:?}");
+    }
+}
+
+#[test]
+fn plans_for_pinning() {
+    let cores = alder_lake().allow("0-13").cores().unwrap();
+    assert_eq!(pin_plan(&cores, 2), Some(vec![0, 2]));
+    assert_eq!(pin_plan(&cores, 7), Some(vec![0, 2, 4, 6, 8, 10, 12]));
+    assert_eq!(pin_plan(&cores, 9), None);
+}
+
+/// A record as Windows writes it.
+fn record(kind: u32, class: u8, mask: u64, group: u16) -> Vec<u8> {
+    let mut bytes = vec![0_u8; 48];
+    bytes[..4].copy_from_slice(&kind.to_le_bytes());
+    bytes[4..8].copy_from_slice(&48_u32.to_le_bytes());
+    bytes[9] = class;
+    bytes[30] = 1;
+    bytes[32..40].copy_from_slice(&mask.to_le_bytes());
+    bytes[40..42].copy_from_slice(&group.to_le_bytes());
+    bytes
+}
+
+#[test]
+fn records_of_windows() {
+    let hybrid =
+        [record(0, 1, 0b11, 0), record(0, 1, 0b1100, 0), record(0, 0, 0b1_0000, 0), record(0, 0, 0b10_0000, 0)];
+    let bytes = hybrid.concat();
+    let cores = windows::parse(&bytes, u64::MAX).unwrap();
+    assert_eq!((cores.perf, cores.all_physical, cores.logical), (vec![0, 2], vec![0, 2, 4, 5], 6));
+    let cores = windows::parse(&bytes, 0b11_1010).unwrap();
+    assert_eq!((cores.perf, cores.all_physical, cores.logical), (vec![1, 3], vec![1, 3, 4, 5], 4));
+    assert_eq!(windows::parse(&bytes, 0b11_0000).unwrap().perf, [4, 5]);
+    let others = [record(2, 9, 1, 0), record(0, 0, 0b1, 0), record(0, 5, 0b1, 1)].concat();
+    assert_eq!(windows::parse(&others, u64::MAX).unwrap().perf, [0]);
+    for cut in 1..48 {
+        assert_eq!(windows::parse(&bytes[..cut], u64::MAX), None);
+    }
+    let mut endless = record(0, 0, 1, 0);
+    endless[4..8].fill(0);
+    assert_eq!(windows::parse(&endless, u64::MAX), None);
+    assert_eq!(windows::parse(&[], u64::MAX), None);
+    assert_eq!(windows::parse(&bytes, 0), None);
+}
+
+#[test]
+fn this_machine() {
+    let cores = detect();
+    assert!(!cores.perf.is_empty() && cores.perf.len() <= cores.all_physical.len());
+    assert!(cores.perf.iter().all(|cpu| cores.all_physical.contains(cpu)));
+    assert!(cores.all_physical.len() <= cores.logical, "{cores:?}");
+    let threads = default_threads(&cores);
+    assert!(threads >= 1 && threads <= cores.perf.len());
+}
+
+/// In a thread of its own, so that the mask of the test's thread stays as it is.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_pinned_thread_stays_on_its_cpu() {
+    let pinned = |cpu: usize| {
+        let run = move || {
+            let done = pin_current_thread(cpu);
+            let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+            let mask =
+                status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap().trim().to_owned();
+            (done, mask)
+        };
+        std::thread::spawn(run).join().unwrap()
+    };
+    for cpu in detect().perf {
+        assert_eq!(pinned(cpu), (true, cpu.to_string()));
+    }
+    assert!(!pinned(1 << 20).0);
+}
