@@ -24,11 +24,13 @@ from gguf import GGMLQuantizationType as T
 from safetensors.numpy import load_file, save_file
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from golden_blocks import pack
+from golden_blocks import Rounded, pack
 from qwen3_reference import Qwen3, continuation, rope_frequencies
 
 FIXTURES = pathlib.Path(__file__).resolve().parent.parent / "tests" / "fixtures"
 VOCAB, ROWS, GREEDY = 320, 4, 32
+# Quantized files: largest KL divergence (nats) that 8-bit activations may cause in any trial.
+MAX_ROUNDING = 5e-3
 CONTROL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 VISIBLE = ["<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<think>", "</think>"]
 SPLIT = (
@@ -83,7 +85,7 @@ PLANS = [
     Plan("yarn-bf16", "Yarn", 32, 1, 3, 1, 32, 64, 32, context=128,
          scaling={"type": "yarn", "factor": 4.0, "original_context_length": 32}),
     Plan("moe-q8_0", "Moe Q8", 32, 2, 2, 1, 32, 64, 7, base=T.Q8_0, experts=8, experts_used=2,
-         exact=False, min_routing=0.06, prompts=2),
+         exact=False, min_routing=0.02, prompts=2),
     Plan("dense-mixed", "Dense mixed", 256, 1, 4, 1, 32, 64, 15, base=T.Q4_K, exact=False,
          types={"token_embd": T.Q6_K, "attn_v": T.Q6_K, "attn_output": T.Q5_0, "ffn_up": T.Q4_0, "ffn_down": T.Q8_0}),
 ]
@@ -209,11 +211,33 @@ def figures(path, plan, prompts):
             out[f"p{i}.greedy"] = np.array(chosen, dtype=np.int64)
     if closest < plan.min_margin or model.closest_routing < plan.min_routing or (plan.exact and len(distinct) < 12):
         return None
+    if not plan.exact and max(rounding_errors(path, prompts[: plan.prompts])) > MAX_ROUNDING:
+        return None
     if plan.name == "dense-bf16":
         for scaling in ("linear", "yarn"):
             out[f"{scaling}.logits"] = scaled(path, scaling, prompts[2])
     print(f"  smallest margin {closest:.3f}, {len(distinct)} distinct tokens, routing {model.closest_routing:.3f}")
     return out
+
+
+def rounding_errors(path, prompts, trials=8):
+    """KL divergence, per prompt and trial, that 8-bit activations cause: once by rounding, then by random errors."""
+    exact = Qwen3(path)
+    for trial in range(trials):
+        noise = np.random.default_rng(trial) if trial else None
+        model = Qwen3(path)
+        matrices = {n: w for n, w in model.weights.items() if w.ndim > 1 and "ffn_gate_inp" not in n}
+        model.weights |= {n: Rounded(w, noise) for n, w in matrices.items() if n != "token_embd.weight"}
+        model.weights["output.weight"] = Rounded(matrices.get("output.weight", matrices["token_embd.weight"]), noise)
+        for ids in prompts:
+            exact.reset(), model.reset()
+            p, q = (log_softmax(m.forward(ids)[-ROWS:]) for m in (exact, model))
+            yield (np.exp(p) * (p - q)).sum(axis=-1).mean()
+
+
+def log_softmax(x):
+    x = x - x.max(axis=-1, keepdims=True)
+    return x - np.log(np.exp(x).sum(axis=-1, keepdims=True))
 
 
 def scaled(path, scaling, ids):
@@ -231,13 +255,13 @@ def make(folder):
     prompts = [made.encode(text).ids for text in PROMPTS]
     for plan in PLANS:
         path = folder / f"{plan.name}.gguf"
-        for seed in range(1, 400):
+        for seed in range(1, 1000):
             write_model(path, plan, seed, made)
             found = figures(path, plan, prompts)
             if found is not None:
                 break
         else:
-            sys.exit(f"{plan.name}: no seed below 400 gives choices clear enough")
+            sys.exit(f"{plan.name}: no seed below 1000 gives choices clear enough")
         # One metadata key: safetensors writes several in an order that changes from run to run.
         about = {"seed": seed, "prompts": PROMPTS[: plan.prompts]}
         save_file(found, folder / f"{plan.name}.safetensors", {"about": json.dumps(about)})

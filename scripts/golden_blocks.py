@@ -1,4 +1,4 @@
-"""Plain quantizers for the fixtures: K-quant blocks that the `gguf` package can read but not write.
+"""Plain quantizers for the fixtures: K-quant blocks that the `gguf` package can read but not write; rounded products.
 
 Quality is not the point (llama.cpp searches for better scales): what matters is that the bits are laid out right, which
 `pack` proves by reading every block back with the independent `gguf` package.
@@ -75,3 +75,35 @@ def pack(x, kind):
     error = np.sqrt(np.mean((gguf.quants.dequantize(data, kind) - x) ** 2) / np.mean(x**2))
     assert error <= ERROR_BOUND[kind], f"{kind.name}: relative error {error:.3f} says that the layout is wrong"
     return data
+
+
+class Rounded:
+    """A weight matrix whose products first round the other side to 8 bits in blocks of 32, as fast engines do.
+
+    `noise` (a random generator) replaces the rounding by a random error of its size: another engine's rounding.
+    """
+
+    __array_ufunc__ = None  # numpy then leaves `x @ Rounded` to us
+
+    def __init__(self, weight, noise=None):
+        self.weight, self.noise = weight, noise
+
+    @property
+    def T(self):
+        return self
+
+    def round(self, x):
+        blocks = x.reshape(*x.shape[:-1], -1, 32)
+        step = np.maximum(np.abs(blocks).max(axis=-1, keepdims=True), 1e-30) / 127
+        if self.noise is not None:
+            return (blocks + step * self.noise.uniform(-0.5, 0.5, blocks.shape)).reshape(x.shape)
+        return (np.rint(blocks / step) * step).reshape(x.shape)
+
+    def __rmatmul__(self, x):
+        return self.round(x) @ self.weight.T
+
+    def __getitem__(self, expert):
+        return Rounded(self.weight[expert], self.noise)
+
+    def __matmul__(self, x):
+        return self.weight @ self.round(x)

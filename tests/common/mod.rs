@@ -143,7 +143,8 @@ fn log_softmax(row: &[f32]) -> Vec<f64> {
 /// Largest |a - b|; infinite where either holds a NaN, so that no bound passes it.
 pub fn max_abs_diff(a: &[f32], b: &[f32]) -> f64 {
     assert_eq!(a.len(), b.len(), "as many values on both sides");
-    let gap = |(x, y): (&f32, &f32)| if x.is_nan() || y.is_nan() { f64::INFINITY } else { (*x as f64 - *y as f64).abs() };
+    let gap =
+        |(x, y): (&f32, &f32)| if x.is_nan() || y.is_nan() { f64::INFINITY } else { (*x as f64 - *y as f64).abs() };
     a.iter().zip(b).map(gap).fold(0.0, f64::max)
 }
 
