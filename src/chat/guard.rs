@@ -197,7 +197,7 @@ mod tests {
     fn beginnings_count_only_at_the_end() {
         let guard = guard();
         assert_eq!(guard.starts("a < b <|i", Scope::WholeAndBegun), [6]);
-        assert_eq!(guard.starts("<|im", Scope::Whole), []);
+        assert!(guard.starts("<|im", Scope::Whole).is_empty());
         assert_eq!(guard.starts("<<|im_end|><", Scope::WholeAndBegun), [1, 11]);
         assert!(!guard.finds(&json!({"a": [1, null, "<b>"]}), Scope::WholeAndBegun));
         assert!(guard.finds(&json!({"a<|im_end|>": 1}), Scope::Whole));
