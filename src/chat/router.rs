@@ -76,17 +76,14 @@ impl Router {
     pub fn push(&mut self, text: &str) -> Vec<Event> {
         let mut events = vec![];
         self.held.push_str(text);
-        loop {
-            match self.next_tag() {
-                Some((at, tag)) => {
-                    let rest = self.held.split_off(at + tag.len());
-                    self.held.truncate(at);
-                    let before = std::mem::replace(&mut self.held, rest);
-                    self.give(before.trim_end_matches(['\n', '\r']), &mut events);
-                    self.cross(tag, &mut events);
-                }
-                None => break,
+        while let Some((at, tag)) = self.next_tag() {
+            let rest = self.held.split_off(at + tag.len());
+            self.held.truncate(at);
+            let before = std::mem::replace(&mut self.held, rest);
+            if self.state != State::Start || !before.trim().is_empty() {
+                self.give(before.trim_end_matches(['\n', '\r']), &mut events);
             }
+            self.cross(tag, &mut events);
         }
         let keep = self.held.len() - self.undecided();
         let rest = self.held.split_off(keep);

@@ -1,5 +1,6 @@
 //! The chat template of a model, rendered as transformers renders it with jinja2.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use minijinja::value::{Kwargs, Serde, Value as Jinja, from_args};
@@ -18,10 +19,13 @@ use crate::tokenizer::{Segment, Tokenizer};
 const MAX_SOURCE: usize = 4 << 20;
 /// Steps that a template may take, and steps more for each byte of the messages: a template that needs more is broken
 /// or hostile. minijinja charges for memory too, so this bounds both.
-const FUEL: u64 = 20_000_000;
-const FUEL_PER_BYTE: u64 = 256;
+const FUEL: u64 = 5_000_000;
+const FUEL_PER_BYTE: u64 = 64;
 /// Nesting of macros and blocks.
 const MAX_RECURSION: usize = 200;
+/// Bytes that a template may print, and bytes more for each byte of the messages.
+const OUTPUT: u64 = 16 << 20;
+const OUTPUT_PER_BYTE: u64 = 16;
 const NAME: &str = "chat_template";
 
 /// What a template needs to know of the vocabulary.
@@ -141,14 +145,35 @@ impl Template {
         strings(inputs, &mut |text| bytes += text.len() as u64);
         let mut env = self.env.clone();
         env.set_fuel(Some(FUEL.saturating_add(bytes.saturating_mul(FUEL_PER_BYTE))));
+        limit_output(&mut env, OUTPUT.saturating_add(bytes.saturating_mul(OUTPUT_PER_BYTE)));
         let now = request.now.unwrap_or_else(unix_time);
         env.add_function("strftime_now", move |format: &str| clock::strftime(now, format));
         let template = env.get_template(NAME).map_err(|e| Error::runtime(describe(&e)))?;
         template.render(Jinja::from(Serde(&context))).map_err(|e| match e.kind() {
-            ErrorKind::OutOfFuel => Error::limit("the chat template takes too many steps; it is broken or hostile"),
+            ErrorKind::OutOfFuel => Error::limit("the chat template takes too many steps or prints too much; it is broken or hostile"),
             _ => Error::runtime(format!("the chat template fails on this conversation: {}", describe(&e))),
         })
     }
+}
+
+/// Prints values as Python does, `limit` bytes of them in all.
+fn limit_output(env: &mut Environment<'static>, limit: u64) {
+    let printed = AtomicU64::new(0);
+    env.set_formatter(move |out, _, value| {
+        let other;
+        let text = match value.as_str() {
+            Some(text) => text,
+            None => {
+                other = python::str_of(value)?;
+                &other
+            }
+        };
+        let len = text.len() as u64;
+        if printed.fetch_add(len, Ordering::Relaxed).saturating_add(len) > limit {
+            return Err(minijinja::Error::new(ErrorKind::OutOfFuel, format!("more than {limit} bytes of text")));
+        }
+        Ok(out.write_str(text)?)
+    });
 }
 
 /// Whether parts joined are a text.
@@ -186,10 +211,6 @@ fn environment() -> Result<Environment<'static>> {
     env.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
     env.set_recursion_limit(MAX_RECURSION);
     env.set_unknown_method_callback(method);
-    env.set_formatter(|out, _, value| match value.as_str() {
-        Some(text) => Ok(out.write_str(text)?),
-        None => Ok(out.write_str(&python::str_of(value)?)?),
-    });
     env.add_filter("tojson", |value: Jinja, ascii: Option<Jinja>, kwargs: Kwargs| python::tojson(&value, ascii, kwargs));
     env.add_filter("string", |value: Jinja| python::str_of(&value));
     env.add_filter("trim", |value: Jinja, chars: Option<String>| {

@@ -197,7 +197,8 @@ fn hostile_templates_end_with_an_error() {
         "{% set ns = namespace(x=[]) %}{% for a in range(5000) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x }}".into(),
         "{% set ns = namespace(x=[]) %}{% for a in range(5000) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x|tojson }}".into(),
     ];
-    for source in &sources {
+    for (i, source) in sources.iter().enumerate() {
+        if std::env::var("HOSTILE").is_ok_and(|n| n != i.to_string()) { continue; }
         let result = Template::from_source(source, &SpecialTexts::default()).and_then(|t| t.render(&Request::default()));
         let start: String = source.chars().take(80).collect();
         let error = result.map(|r| r.text().len()).expect_err(&start);
