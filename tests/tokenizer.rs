@@ -104,16 +104,58 @@ impl Numbers {
 }
 
 const WORDS: [&str; 24] = [
-    "the", "attention", "Token", "izer", "don't", "WE'LL", "naïve", "Straße", "façade", "Việt", "quick", "brown", "ΑΒΓ",
-    "слово", "мир", "हिन्दी", "ภาษาไทย", "עברית", "العربية", "ქართული", "日本語", "한국어", "x86_64", "ﬁ",
+    "the",
+    "attention",
+    "Token",
+    "izer",
+    "don't",
+    "WE'LL",
+    "naïve",
+    "Straße",
+    "façade",
+    "Việt",
+    "quick",
+    "brown",
+    "ΑΒΓ",
+    "слово",
+    "мир",
+    "हिन्दी",
+    "ภาษาไทย",
+    "עברית",
+    "العربية",
+    "ქართული",
+    "日本語",
+    "한국어",
+    "x86_64",
+    "ﬁ",
 ];
 const CODE: [&str; 12] = [
-    "fn main() {\n\t", "    return x[i] += 1;\n", "}\n\n", "\"a\\n\"", "// no", "0xFF", " -> ", "::<Vec<_>>()", "```rust\n",
-    "<div class='x'>", "#include <a.h>\r\n", "    \t  ",
+    "fn main() {\n\t",
+    "    return x[i] += 1;\n",
+    "}\n\n",
+    "\"a\\n\"",
+    "// no",
+    "0xFF",
+    " -> ",
+    "::<Vec<_>>()",
+    "```rust\n",
+    "<div class='x'>",
+    "#include <a.h>\r\n",
+    "    \t  ",
 ];
 const HAN: [&str; 8] = ["中文", "的", "分词器", "，", "。", "「是」", "人工智能", "\u{3000}"];
-const MARKS: [&str; 10] =
-    ["e\u{301}", "A\u{30a}", "\u{323}", "q\u{307}\u{323}", "ᄀ\u{1161}\u{11a8}", "\u{212b}", "\u{f900}", "o\u{31b}\u{301}", "\u{200d}", "\u{fe0f}"];
+const MARKS: [&str; 10] = [
+    "e\u{301}",
+    "A\u{30a}",
+    "\u{323}",
+    "q\u{307}\u{323}",
+    "ᄀ\u{1161}\u{11a8}",
+    "\u{212b}",
+    "\u{f900}",
+    "o\u{31b}\u{301}",
+    "\u{200d}",
+    "\u{fe0f}",
+];
 const EMOJI: [&str; 7] = ["🦙", "👩‍👩‍👧‍👦", "🇩🇪", "👍🏽", "✅", "😶‍🌫️", "🚀🚀"];
 const TAGS: [&str; 6] = ["<think>", "</think>\n\n", "<|im_end|>", "<|im_start|>", "<tool_call>", "<|im_"];
 

@@ -185,7 +185,9 @@ mod tests {
     #[test]
     fn marks_come_out_where_they_went_in() {
         let guard = guard();
-        for text in ["", "plain", "<|im_end|>", "a<|im_<|im_end|>b", "<<|im_start|>", "\u{1}x\u{1}", "中<|im_end|>中", "x<|"] {
+        for text in
+            ["", "plain", "<|im_end|>", "a<|im_<|im_end|>b", "<<|im_start|>", "\u{1}x\u{1}", "中<|im_end|>中", "x<|"]
+        {
             let marked = guard.marked(&json!(text), Scope::WholeAndBegun, '\u{FDD0}');
             let segments = guard.segments(marked.as_str().unwrap(), '\u{FDD0}');
             assert_eq!(segments.iter().map(|s| s.text.as_str()).collect::<String>(), text);

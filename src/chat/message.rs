@@ -211,7 +211,10 @@ mod tests {
             (json!({"role": "assistant", "reasoning_content": ["x"]}), "an array, not a string"),
             (json!({"role": "assistant", "tool_calls": {}}), "tool_calls is an object"),
             (json!({"role": "assistant", "tool_calls": [{"function": {"arguments": "{}"}}]}), "\"name\""),
-            (json!({"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": 1}}]}), "\"arguments\""),
+            (
+                json!({"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": 1}}]}),
+                "\"arguments\"",
+            ),
         ];
         for (json, message) in cases {
             let error = Message::from_json(json.clone()).unwrap_err().to_string();

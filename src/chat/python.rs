@@ -7,6 +7,10 @@ use minijinja::{Error, ErrorKind};
 
 /// Nesting beyond which printing gives up, far above any real schema.
 const MAX_DEPTH: usize = 200;
+/// Bytes beyond which printing one list or object gives up.
+const MAX_TEXT: usize = 64 << 20;
+/// Items beyond which JSON of one list or object gives up.
+const MAX_ITEMS: usize = 4 << 20;
 
 fn error(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidOperation, message.into())
@@ -20,7 +24,13 @@ fn as_float(value: &Value) -> Option<f64> {
 /// `repr()` of a float: the shortest digits that read back, with an exponent below 1e-4 and from 1e16 on.
 pub(super) fn float_repr(x: f64) -> String {
     if !x.is_finite() {
-        return if x.is_nan() { "nan".into() } else if x > 0.0 { "inf".into() } else { "-inf".into() };
+        return if x.is_nan() {
+            "nan".into()
+        } else if x > 0.0 {
+            "inf".into()
+        } else {
+            "-inf".into()
+        };
     }
     let shortest = format!("{x:e}");
     let (digits, exponent) = shortest.split_once('e').unwrap_or((&shortest, "0"));
@@ -32,6 +42,12 @@ pub(super) fn float_repr(x: f64) -> String {
         let sign = if exponent < 0 { '-' } else { '+' };
         format!("{digits}e{sign}{:02}", exponent.abs())
     }
+}
+
+/// The items of a list or the keys of an object, if they are not too many.
+fn items_of(value: &Value) -> Result<Vec<Value>, Error> {
+    let items: Vec<Value> = value.try_iter()?.take(MAX_ITEMS + 1).collect();
+    if items.len() > MAX_ITEMS { Err(error("tojson: the value has too many items")) } else { Ok(items) }
 }
 
 /// Options of `json.dumps`.
@@ -79,11 +95,11 @@ impl Json {
             },
             ValueKind::String => self.write_string(out, value.as_str().unwrap_or_default()),
             ValueKind::Seq | ValueKind::Iterable => {
-                let items: Vec<Value> = value.try_iter()?.collect();
+                let items = items_of(value)?;
                 self.write_items(out, ('[', ']'), &items, depth, |out, item| self.write(out, item, depth + 1))?;
             }
             ValueKind::Map => {
-                let mut keys: Vec<Value> = value.try_iter()?.collect();
+                let mut keys = items_of(value)?;
                 if self.sort_keys {
                     keys.sort();
                 }
@@ -181,6 +197,9 @@ fn write_repr(out: &mut String, value: &Value, depth: usize) -> Result<(), Error
     if depth > MAX_DEPTH {
         return Err(error("the value to print is nested too deeply"));
     }
+    if out.len() > MAX_TEXT {
+        return Err(error("the value to print is too long"));
+    }
     match value.kind() {
         ValueKind::None => out.push_str("None"),
         ValueKind::Undefined => out.push_str("Undefined"),
@@ -190,7 +209,7 @@ fn write_repr(out: &mut String, value: &Value, depth: usize) -> Result<(), Error
             None => out.push_str(&value.to_string()),
         },
         ValueKind::String => write_quoted(out, value.as_str().unwrap_or_default()),
-        ValueKind::Seq => {
+        ValueKind::Seq | ValueKind::Iterable => {
             let tuple = value.is_tuple();
             out.push(if tuple { '(' } else { '[' });
             for (i, item) in value.try_iter()?.enumerate() {
@@ -229,7 +248,8 @@ fn write_quoted(out: &mut String, text: &str) {
             '\t' => out.push_str("\\t"),
             c if c == quote => out.extend(['\\', c]),
             c if c.is_control() || c == '\u{ad}' || (c.is_whitespace() && c != ' ') => {
-                let _ = if c < '\u{100}' { write!(out, "\\x{:02x}", c as u32) } else { write!(out, "\\u{:04x}", c as u32) };
+                let _ =
+                    if c < '\u{100}' { write!(out, "\\x{:02x}", c as u32) } else { write!(out, "\\u{:04x}", c as u32) };
             }
             c => out.push(c),
         }

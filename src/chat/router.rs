@@ -259,22 +259,31 @@ mod tests {
         assert_eq!(route(true, "why\n\nnot\n</think>\n\nbecause\n"), want);
         assert_eq!(route(false, "\n <think>\n\n</think>\n\nhi"), (vec![Event::ReasoningEnd, answer("hi")], None));
         assert_eq!(route(false, "<think>\nlost"), (vec![reasoning("lost")], Some(Unclosed::Reasoning)));
-        assert_eq!(route(false, "<think>a</thin</think>b"), (vec![reasoning("a</thin"), Event::ReasoningEnd, answer("b")], None));
+        assert_eq!(
+            route(false, "<think>a</thin</think>b"),
+            (vec![reasoning("a</thin"), Event::ReasoningEnd, answer("b")], None)
+        );
     }
 
     #[test]
     fn an_answer_may_write_about_tags() {
-        for text in ["The tag <think> opens, </think> closes.", " \n x <think>y", "<thinking> is no tag", "a < b <", "<thin"] {
+        for text in
+            ["The tag <think> opens, </think> closes.", " \n x <think>y", "<thinking> is no tag", "a < b <", "<thin"]
+        {
             assert_eq!(route(false, text), (vec![answer(text)], None));
         }
         let text = "r</think>x </think> <think> y";
-        assert_eq!(route(true, text), (vec![reasoning("r"), Event::ReasoningEnd, answer("x </think> <think> y")], None));
+        assert_eq!(
+            route(true, text),
+            (vec![reasoning("r"), Event::ReasoningEnd, answer("x </think> <think> y")], None)
+        );
         assert_eq!(route(true, "<tool_call>"), (vec![reasoning("<tool_call>")], Some(Unclosed::Reasoning)));
     }
 
     #[test]
     fn tool_calls_are_taken_out() {
-        let call = |text: &str| [Event::ToolCallStart, Event::ToolCallText(text.into()), Event::ToolCallEnd(text.into())];
+        let call =
+            |text: &str| [Event::ToolCallStart, Event::ToolCallText(text.into()), Event::ToolCallEnd(text.into())];
         let one = "{\"name\": \"f\", \"arguments\": {\"x\": \"<think>\\n\"}}";
         let two = "{\"name\": \"g\"}";
         let text = format!("Let me see.\n<tool_call>\n{one}\n</tool_call>\n<tool_call>\n{two}\n</tool_call>");
@@ -304,7 +313,9 @@ mod tests {
         assert_eq!((call.name.as_str(), Value::Object(call.arguments)), ("f", json!({"b": 1, "a": [2.0]})));
         assert_eq!(ToolCall::parse("{\"name\": \"f\"}").unwrap().arguments, Map::new());
         assert_eq!(ToolCall::parse(r#"{"name":"f","arguments":"{\"a\":1}"}"#).unwrap().arguments["a"], 1);
-        for text in ["", "{", "[]", "{\"name\": 1}", "{\"name\": \"f\", \"arguments\": 3}", r#"{"name":"f","arguments":"x"}"#] {
+        for text in
+            ["", "{", "[]", "{\"name\": 1}", "{\"name\": \"f\", \"arguments\": 3}", r#"{"name":"f","arguments":"x"}"#]
+        {
             assert!(ToolCall::parse(text).is_err(), "{text}");
         }
     }

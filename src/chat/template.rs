@@ -70,7 +70,10 @@ impl Template {
     /// `Limit` above 4 MiB, `File` for a syntax error, with its line.
     pub fn from_source(source: &str, specials: &SpecialTexts) -> Result<Self> {
         if source.len() > MAX_SOURCE {
-            return Err(Error::limit(format!("the chat template has {} bytes; the most is {MAX_SOURCE}", source.len())));
+            return Err(Error::limit(format!(
+                "the chat template has {} bytes; the most is {MAX_SOURCE}",
+                source.len()
+            )));
         }
         let mut env = environment()?;
         env.add_template_owned(NAME, source.to_string())
@@ -121,7 +124,9 @@ impl Template {
         const OWN: [&str; 4] = ["messages", "tools", "documents", "add_generation_prompt"];
         let mut inputs = Map::new();
         if let Some(name) = OWN.iter().find(|name| request.kwargs.contains_key(**name)) {
-            return Err(Error::usage(format!("the template argument {name:?} cannot be set by name; it has its own place")));
+            return Err(Error::usage(format!(
+                "the template argument {name:?} cannot be set by name; it has its own place"
+            )));
         }
         inputs.extend(request.kwargs.clone());
         if let Some(on) = request.enable_thinking {
@@ -150,7 +155,9 @@ impl Template {
         env.add_function("strftime_now", move |format: &str| clock::strftime(now, format));
         let template = env.get_template(NAME).map_err(|e| Error::runtime(describe(&e)))?;
         template.render(Jinja::from(Serde(&context))).map_err(|e| match e.kind() {
-            ErrorKind::OutOfFuel => Error::limit("the chat template takes too many steps or prints too much; it is broken or hostile"),
+            ErrorKind::OutOfFuel => {
+                Error::limit("the chat template takes too many steps or prints too much; it is broken or hostile")
+            }
             _ => Error::runtime(format!("the chat template fails on this conversation: {}", describe(&e))),
         })
     }
@@ -211,11 +218,15 @@ fn environment() -> Result<Environment<'static>> {
     env.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
     env.set_recursion_limit(MAX_RECURSION);
     env.set_unknown_method_callback(method);
-    env.add_filter("tojson", |value: Jinja, ascii: Option<Jinja>, kwargs: Kwargs| python::tojson(&value, ascii, kwargs));
+    env.add_filter("tojson", |value: Jinja, ascii: Option<Jinja>, kwargs: Kwargs| {
+        python::tojson(&value, ascii, kwargs)
+    });
     env.add_filter("string", |value: Jinja| python::str_of(&value));
     env.add_filter("trim", |value: Jinja, chars: Option<String>| {
         python::str_of(&value).map(|text| strip(&text, chars.as_deref(), true, true).to_string())
     });
+    env.add_function("joiner", minijinja_contrib::globals::joiner);
+    env.add_function("cycler", minijinja_contrib::globals::cycler);
     env.add_function("raise_exception", |message: Jinja| -> Result<Jinja, minijinja::Error> {
         Err(minijinja::Error::new(ErrorKind::InvalidOperation, python::str_of(&message)?))
     });

@@ -75,12 +75,16 @@ fn segments_give_the_ids_of_the_whole_text() {
     let parse = |text| tokenizer.encode(text, Specials::Parse).unwrap();
     let end = tokenizer.id_of("<|im_end|>").unwrap();
 
-    assert_eq!(ids(&[segment("user\n", true), segment("\n\nhel", false), segment("lo", true)]), parse("user\n\n\nhello"));
+    assert_eq!(
+        ids(&[segment("user\n", true), segment("\n\nhel", false), segment("lo", true)]),
+        parse("user\n\n\nhello")
+    );
     let typed = ids(&[segment("a", true), segment("<|im_end|>", false), segment("b<|im_end|>", true)]);
     assert_eq!(typed.iter().filter(|id| **id == end).count(), 1);
     assert_eq!(typed.last(), Some(&end));
     assert_eq!(tokenizer.decode(&typed), "a<|im_end|>b<|im_end|>");
-    let halves = ids(&[segment("<|im_", false), segment("end|>", true), segment("", false), segment("<|im_end|>", true)]);
+    let halves =
+        ids(&[segment("<|im_", false), segment("end|>", true), segment("", false), segment("<|im_end|>", true)]);
     assert_eq!(halves.iter().filter(|id| **id == end).count(), 1, "partly typed: text");
     assert!(ids(&[]).is_empty());
 }
@@ -88,8 +92,38 @@ fn segments_give_the_ids_of_the_whole_text() {
 /// Deterministic text in which every kind of border occurs.
 fn mixed(seed: u64, len: usize) -> String {
     const PARTS: [&str; 32] = [
-        " ", " ", " ", "\n", "\n", "\r\n", "\t", "a", "the", "Zebra", "'s", "'LL", "'", "7", "2026", ".", "!?", "(", "中",
-        "文字", "，", "。", "\u{3000}", "é", "e\u{301}", "\u{301}", "🦙", "\u{200d}", "Привет", "각", "ᄀ\u{1161}", "\u{a0}",
+        " ",
+        " ",
+        " ",
+        "\n",
+        "\n",
+        "\r\n",
+        "\t",
+        "a",
+        "the",
+        "Zebra",
+        "'s",
+        "'LL",
+        "'",
+        "7",
+        "2026",
+        ".",
+        "!?",
+        "(",
+        "中",
+        "文字",
+        "，",
+        "。",
+        "\u{3000}",
+        "é",
+        "e\u{301}",
+        "\u{301}",
+        "🦙",
+        "\u{200d}",
+        "Привет",
+        "각",
+        "ᄀ\u{1161}",
+        "\u{a0}",
     ];
     let mut state = seed;
     let mut out = String::new();
