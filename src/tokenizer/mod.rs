@@ -255,4 +255,4 @@ fn build_encoder(vocab: ahash::AHashMap<String, u32>, merges: Vec<(String, Strin
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -29,7 +29,9 @@ impl TokenKind {
     /// The kind with GGUF number `number`; `None` when there is none.
     pub fn from_number(number: i32) -> Option<Self> {
         use TokenKind::{Byte, Control, Normal, Unknown, Unused, UserDefined};
-        [Normal, Unknown, Control, UserDefined, Unused, Byte].get(usize::try_from(number).ok()?.checked_sub(1)?).copied()
+        [Normal, Unknown, Control, UserDefined, Unused, Byte]
+            .get(usize::try_from(number).ok()?.checked_sub(1)?)
+            .copied()
     }
 }
 
