@@ -103,7 +103,7 @@ fn check_table(file: &str, table: &[RawTensor]) -> Result<Vec<GGUFTensorType>> {
             )));
         }
         let block = kind.block_size().max(1) as u64;
-        if raw.dims[0] % block != 0 {
+        if !raw.dims[0].is_multiple_of(block) {
             return Err(Error::file(format!(
                 "{what} has shape {:?} and type {}: the first dimension must be a multiple of {block}; the file is broken",
                 raw.dims,
