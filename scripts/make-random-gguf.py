@@ -4,7 +4,7 @@ and memory, without a download. The text it produces is noise.
 
     scripts/make-random-gguf.py --size 0.6B --type Q4_K_M --vocab tokenizer.json -o qwen3-0.6b-q4_k_m.gguf
 
-Needs Python 3.9 and numpy (tried with 2.3); nothing else. Types are mixed as llama-quantize mixes them without an
+Needs Python 3.9 and numpy (tried with 2.4.6); nothing else. Types are mixed as llama-quantize mixes them without an
 importance matrix; `--pure` gives every matrix the one type.
 
 The vocabulary comes from `--vocab` (a GGUF, or a tokenizer.json with tokenizer_config.json beside it), or is a toy one:
@@ -73,8 +73,13 @@ def halves(values):
 
 
 def jitter(rng, n, scale):
-    """Block scales around `scale`, as fractions vary from block to block."""
+    """Block scales around `scale`."""
     return scale * rng.uniform(0.7, 1.3, n)
+
+
+def signed(rng, scales):
+    """Half of them negated: codes such as -8..7 do not centre on zero, their weights then do."""
+    return scales * rng.choice([-1.0, 1.0], len(scales))
 
 
 def random_bytes(rng, n, width):
@@ -104,7 +109,7 @@ def blocks(name, rng, n):
         return x.view(np.uint8).reshape(n, -1)
     width = TYPES[name][2]
     if name in ("Q4_0", "Q5_0", "Q8_0"):
-        d = jitter(rng, n, STD / spread({"Q4_0": 16, "Q5_0": 32, "Q8_0": 256}[name]))
+        d = signed(rng, jitter(rng, n, STD / spread({"Q4_0": 16, "Q5_0": 32, "Q8_0": 256}[name])))
         return np.concatenate([halves(d), random_bytes(rng, n, width - 2)], axis=1)
     if name in ("Q4_1", "Q5_1"):
         levels = {"Q4_1": 16, "Q5_1": 32}[name]
@@ -116,7 +121,7 @@ def blocks(name, rng, n):
         head = [halves(d), halves(d * (levels - 1) / 2), packed_scales(rng, n)]
         return np.concatenate([*head, random_bytes(rng, n, width - 16)], axis=1)
     if name == "Q6_K":
-        d = jitter(rng, n, STD / (96 * spread(64)))
+        d = signed(rng, jitter(rng, n, STD / (96 * spread(64))))
         scales = rng.randint(64, 128, (n, 16)).astype(np.uint8)
         return np.concatenate([random_bytes(rng, n, 192), scales, halves(d)], axis=1)
     if name == "Q2_K":
@@ -127,9 +132,9 @@ def blocks(name, rng, n):
         d = jitter(rng, n, STD / (spread(64) * spread(8)))
         return np.concatenate([random_bytes(rng, n, 108), halves(d)], axis=1)
     if name == "IQ4_NL":
-        return np.concatenate([halves(jitter(rng, n, STD / 72)), random_bytes(rng, n, 16)], axis=1)
+        return np.concatenate([halves(signed(rng, jitter(rng, n, STD / 69))), random_bytes(rng, n, 16)], axis=1)
     if name == "IQ4_XS":
-        return np.concatenate([halves(jitter(rng, n, STD / (72 * spread(64)))), random_bytes(rng, n, 134)], axis=1)
+        return np.concatenate([halves(jitter(rng, n, STD / (69 * spread(64)))), random_bytes(rng, n, 134)], axis=1)
     raise ValueError(name)
 
 
