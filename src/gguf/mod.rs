@@ -18,6 +18,7 @@ mod pages;
 mod scan;
 mod shard;
 mod split;
+mod summary;
 
 mod tensor;
 mod types;
@@ -30,6 +31,7 @@ use std::sync::Arc;
 pub use meta::{Item, Metadata, Value};
 pub use overrides::Override;
 pub use pages::PageIn;
+pub use summary::{MetadataRow, Summary, TensorRow, TypeRow};
 
 pub use tensor::Tensor;
 

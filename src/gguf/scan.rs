@@ -20,6 +20,8 @@ pub(super) const MAX_DECODED_BYTES: usize = 128 << 20;
 const DECODED_VALUE: usize = 24;
 /// Decoded cost of a key beside its bytes and its value.
 const DECODED_KEY: usize = 48;
+/// Decoded cost of an array beside its elements: a box of its own.
+const DECODED_ARRAY: usize = 64;
 const MAX_KEYS: u64 = 65_536;
 const MAX_TENSORS: u64 = 65_536;
 const MAX_KEY_BYTES: u64 = 65_535;
@@ -152,7 +154,11 @@ impl<'a> Walk<'a> {
             .map_err(|_| self.broken(&format!("the metadata key at offset {at} is not UTF-8")))?;
         self.decode(key.len() + DECODED_KEY + DECODED_VALUE, key)?;
         let type_id = self.u32(&format!("the type of metadata key {}", quoted(key)))?;
+        let value_at = self.pos;
         self.value(key, type_id, 0)?;
+        if key == "general.alignment" {
+            self.check_alignment(type_id, &self.bytes[value_at..self.pos])?;
+        }
         if self.pos > MAX_METADATA_BYTES {
             let what = format!(
                 "metadata up to key {} takes {} bytes, the limit is {MAX_METADATA_BYTES}",
@@ -224,7 +230,7 @@ impl<'a> Walk<'a> {
             )));
         }
         let count = count as usize; // at most the file's length, which is in the address space
-        self.decode(count.saturating_mul(DECODED_VALUE), key)?;
+        self.decode(count.saturating_mul(DECODED_VALUE).saturating_add(DECODED_ARRAY), key)?;
         match element {
             8 => (0..count).try_for_each(|_| self.string(key)),
             9 => (0..count).try_for_each(|_| self.array(key, depth + 1)),
@@ -245,6 +251,15 @@ impl<'a> Walk<'a> {
                     "metadata key {shown} holds a bool of value {value} at offset {at}, expected 0 or 1"
                 )))
             }
+        }
+    }
+
+    /// A power of two, as llama.cpp wants it, and at least 8: the library takes 24 and so misplaces the payload.
+    fn check_alignment(&self, type_id: u32, value: &[u8]) -> Result<()> {
+        match (type_id, value.try_into().map(u32::from_le_bytes)) {
+            (4, Ok(n)) if n >= 8 && n.is_power_of_two() => Ok(()),
+            (4, Ok(n)) => Err(self.broken(&format!("general.alignment is {n}, expected a power of two from 8 on"))),
+            _ => Err(self.broken(&format!("general.alignment has value type {type_id}, expected 4 (u32)"))),
         }
     }
 

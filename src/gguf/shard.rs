@@ -73,11 +73,6 @@ impl Shard {
             Err(e) => return Err(alignment_error(&file, map.bytes().len(), end, &e).unwrap_or_else(|| broken(e))),
         };
         let alignment = reader.tensor_alignment();
-        if !alignment.is_power_of_two() {
-            return Err(Error::file(format!(
-                "{file}: general.alignment is {alignment}, expected a power of two from 8 on; the file is broken"
-            )));
-        }
         let data_start = usize::try_from(reader.tensor_data_offset()).unwrap_or(usize::MAX).min(map.bytes().len());
         check_ends(&file, map.bytes().len() as u64, &table, &reader)?;
         reader.validate_integrity().map_err(broken)?;
@@ -103,7 +98,7 @@ fn check_table(file: &str, table: &[RawTensor]) -> Result<Vec<GGUFTensorType>> {
             )));
         }
         let block = kind.block_size().max(1) as u64;
-        if raw.dims[0] % block != 0 {
+        if !raw.dims[0].is_multiple_of(block) {
             return Err(Error::file(format!(
                 "{what} has shape {:?} and type {}: the first dimension must be a multiple of {block}; the file is broken",
                 raw.dims,

@@ -30,7 +30,7 @@ pub(super) fn known(what: &str, id: u32) -> Result<GGUFTensorType> {
     }
     let why = if let Some((_, name)) = REMOVED.iter().find(|(removed, _)| *removed == id) {
         format!("type {name} (id {id}), which llama.cpp removed; download the model again as Q4_0 or Q4_K_M")
-    } else if id >= FIRST_IK_ID && id < 1000 {
+    } else if (FIRST_IK_ID..1000).contains(&id) {
         format!("type id {id}, one of ik_llama.cpp's own; run it there, or download the model as Q4_K_M")
     } else {
         format!("the unknown type id {id}; the file is broken, or newer than this program (ids up to 42 are known)")
