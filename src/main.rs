@@ -1,2 +1,5 @@
 //! The `lapwing` program.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    lapwing::cli::main()
+}

@@ -1,0 +1,102 @@
+//! The program: commands, their flags, and everything that is printed. Results go to stdout, the rest to stderr.
+
+pub mod isa;
+pub mod logits;
+pub mod model_args;
+pub mod output;
+
+use crate::error::{Error, Result};
+use clap::{Parser, Subcommand};
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// Runs Qwen3 from GGUF files on the CPU.
+#[derive(Parser)]
+#[command(name = "lapwing", version, max_term_width = 80, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Write the logits of a text or of token ids to a safetensors file.
+    Logits(Box<logits::LogitsArgs>),
+    /// List the instruction sets of this machine and which one is used.
+    Isa(isa::IsaArgs),
+}
+
+/// Parses the command line and runs the command. Exit codes: 0 done, 2 wrong usage, 1 failed.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse_from(std::env::args_os().map(long_name)) {
+        Ok(cli) => cli,
+        Err(e) => {
+            // Help and version are results; a wrong command line is an error.
+            let _printed = e.print();
+            return ExitCode::from(if e.use_stderr() { 2 } else { 0 });
+        }
+    };
+    match dispatch(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Stop::Pipe) => ExitCode::SUCCESS,
+        Err(Stop::Error(e)) => {
+            output::error(&e);
+            ExitCode::from(e.exit_code())
+        }
+    }
+}
+
+/// Names of more than one letter behind a single dash, as llama.cpp's users type them.
+const SINGLE_DASH: [(&str, &str); 4] =
+    [("-ctk", "--cache-type-k"), ("-ctv", "--cache-type-v"), ("-tb", "--threads-batch"), ("-sys", "--system-prompt")];
+
+fn long_name(arg: OsString) -> OsString {
+    match SINGLE_DASH.iter().find(|(short, _)| arg == *short) {
+        Some((_, long)) => OsString::from(long),
+        None => arg,
+    }
+}
+
+fn dispatch(command: Command) -> std::result::Result<(), Stop> {
+    match command {
+        Command::Logits(args) => logits::logits(&args),
+        Command::Isa(args) => isa::isa(&args),
+    }
+}
+
+/// Why a command ends early.
+pub enum Stop {
+    /// It failed.
+    Error(Error),
+    /// Whoever read the output has closed it, which is not an error.
+    Pipe,
+}
+
+impl From<Error> for Stop {
+    fn from(e: Error) -> Self {
+        Self::Error(e)
+    }
+}
+
+/// What a command returns.
+pub type Outcome = std::result::Result<(), Stop>;
+
+/// Reads a whole text file, or standard input for `-`.
+///
+/// # Errors
+/// Names the file; text must be UTF-8.
+pub fn read_text(path: &std::path::Path) -> Result<String> {
+    let shown = path.display();
+    let bytes = if path.as_os_str() == "-" {
+        let mut all = Vec::new();
+        std::io::Read::read_to_end(&mut std::io::stdin().lock(), &mut all)
+            .map(|_| all)
+            .map_err(|e| Error::file(format!("standard input cannot be read: {e}")))?
+    } else {
+        std::fs::read(path).map_err(|e| Error::file(format!("{shown}: cannot be read: {e}")))?
+    };
+    String::from_utf8(bytes).map_err(|e| {
+        let at = e.utf8_error().valid_up_to();
+        Error::file(format!("{shown}: byte {at} is not UTF-8 text; convert the file to UTF-8"))
+    })
+}
