@@ -156,7 +156,12 @@ fn twice(files: &[OpenFile], first: &Entry, second: &Entry) -> Error {
 
 /// A key or name for a message: quoted, control characters escaped, cut when long.
 fn quoted(text: &str) -> String {
-    format!("\"{}\"", cut(&text.escape_debug().to_string(), 100))
+    format!("\"{}\"", cut(&escaped(text), 100))
+}
+
+/// `text` without control characters or other unprintable ones, which are shown as Rust writes them.
+fn escaped(text: &str) -> String {
+    text.escape_debug().to_string().replace("\\'", "'")
 }
 
 /// At most `limit` characters of `text`, with "..." when some are left out.
