@@ -5,10 +5,10 @@
 //! overlap, and names are unique. What the tensors must be (present, shaped, finite) is the model's to say, through
 //! [`Gguf::require`] and [`Tensor::expect_shape`].
 //!
-//! The parsing is gguf-rs-lib's, over the mapped file ([`shard`]). Around it: [`magic`] and [`scan`] say what is wrong
-//! and where, and what the library must not be shown ([`view`]); [`split`] finds the other shards; [`meta`] reads
-//! values by the type wanted, with `--override-kv` on top; [`pages`] brings the payload into memory.
-//! Memory for the worst file is bounded by the limits in [`scan`]; payload is only ever mapped.
+//! The parsing is gguf-rs-lib's, over the mapped file (`shard`). Around it: `magic` and `scan` say what is wrong
+//! and where, and what the library must not be shown (`view`); `split` finds the other shards; `meta` reads
+//! values by the type wanted, with `--override-kv` on top; `pages` brings the payload into memory.
+//! Memory for the worst file is bounded by the limits in `scan`; payload is only ever mapped.
 
 mod magic;
 mod map;
