@@ -54,7 +54,9 @@ impl Weight {
     /// When there is no memory for the copy.
     pub fn repack(&mut self, team: &Team<'_>) -> Result<usize, String> {
         let cell = self.kernels.cell(self.dtype);
-        if cell.layout == self.cell.layout || (cell.acts.q8 && !self.cols.is_multiple_of(crate::acts::GROUP)) {
+        if cell.layout == self.cell.layout
+            || !(cell.layout == Layout::Rows || self.cols.is_multiple_of(crate::acts::GROUP))
+        {
             return Ok(0);
         }
         let panel_bytes = PANEL * self.row_bytes;
@@ -170,7 +172,12 @@ pub fn run(team: &Team<'_>, acts: &Acts, is_prompt: &dyn Fn(usize) -> bool, prod
     });
 }
 
-fn plan<'a>(acts: &'a Acts, is_prompt: &dyn Fn(usize) -> bool, product: &'a mut Product<'_>, chunks: &mut usize) -> Plan<'a> {
+fn plan<'a>(
+    acts: &'a Acts,
+    is_prompt: &dyn Fn(usize) -> bool,
+    product: &'a mut Product<'_>,
+    chunks: &mut usize,
+) -> Plan<'a> {
     let weight = product.weight;
     let taken: Vec<usize> = match product.rows {
         Rows::All => (0..acts.n()).collect(),
@@ -181,7 +188,12 @@ fn plan<'a>(acts: &'a Acts, is_prompt: &dyn Fn(usize) -> bool, product: &'a mut 
     let acts: Vec<ActRow<'a>> = taken.into_iter().map(|i| acts.row(i)).collect();
     assert_eq!(product.out.len(), acts.len() * weight.rows, "room for the results of a product");
     for a in &acts {
-        assert!(a.x.len() == weight.cols && (!weight.cell.acts.q8 || a.codes.len() == weight.cols));
+        let has = |want: bool, len: usize| !want || len == weight.cols;
+        assert!(
+            has(true, a.x.len())
+                && has(weight.cell.acts.q8, a.q8.codes.len())
+                && has(weight.cell.acts.q16, a.q16.codes.len())
+        );
     }
     let panels_per_chunk = (CHUNK / (PANEL * weight.row_bytes)).clamp(1, 16);
     let first_chunk = *chunks;

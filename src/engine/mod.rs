@@ -138,7 +138,10 @@ impl Engine {
             let (have, more) = (p.seq.len(), p.tokens.len());
             if have + more > self.n_ctx {
                 let all = have + more;
-                return Err(Error::limit(format!("{all} tokens do not fit the context of {}; use -c {all}", self.n_ctx)));
+                return Err(Error::limit(format!(
+                    "{all} tokens do not fit the context of {}; use -c {all}",
+                    self.n_ctx
+                )));
             }
             self.kv.reserve(p.seq, more)?;
         }

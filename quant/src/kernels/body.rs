@@ -4,7 +4,7 @@
 //! the compiler turns the lane loops into that ISA's vectors. `FMA` says whether fused multiply-add is an instruction
 //! there; apart from that, every ISA adds in the same order.
 
-use crate::acts::{GROUP, Q8Mut};
+use crate::acts::{CodesMut, GROUP, TOP8, TOP16};
 use crate::kernels::PageArgs;
 
 /// Independent partial sums of a reduction.
@@ -146,34 +146,49 @@ pub(crate) fn rope<const FMA: bool>(x: &mut [f32], cos: &[f32], sin: &[f32]) {
 }
 
 #[inline(always)]
-pub(crate) fn quantize_q8(x: &[f32], out: Q8Mut<'_>) {
+pub(crate) fn quantize_q8(x: &[f32], out: CodesMut<'_, i8>) {
+    quantize(x, out, TOP8, |q, codes| {
+        for l in 0..GROUP {
+            codes[l] = q[l] as i8;
+        }
+    });
+}
+
+#[inline(always)]
+pub(crate) fn quantize_q16(x: &[f32], out: CodesMut<'_, i16>) {
+    quantize(x, out, TOP16, |q, codes| {
+        for l in (0..GROUP).step_by(4) {
+            codes[l] = q[l] as i16;
+            codes[l + 1] = q[l + 2] as i16;
+            codes[l + 2] = q[l + 1] as i16;
+            codes[l + 3] = q[l + 3] as i16;
+        }
+    });
+}
+
+/// Groups of 32 values as integers of at most `limit`; `put` stores them.
+#[inline(always)]
+fn quantize<T>(x: &[f32], out: CodesMut<'_, T>, limit: f32, put: impl Fn(&[i32; GROUP], &mut [T; GROUP])) {
     const ROUND: f32 = 12_582_912.0;
-    for (g, x) in x.chunks_exact(GROUP).enumerate() {
+    for (g, (x, codes)) in x.as_chunks::<GROUP>().0.iter().zip(out.codes.as_chunks_mut().0).enumerate() {
         let mut top = [0f32; LANES];
-        for c in x.chunks_exact(LANES) {
+        for c in x.as_chunks::<LANES>().0 {
             for l in 0..LANES {
                 let a = c[l].abs();
                 top[l] = if a > top[l] { a } else { top[l] };
             }
         }
         let top = top.iter().fold(0f32, |m, &v| if v > m { v } else { m });
-        let inv = if top > 0.0 { 127.0 / top } else { 0.0 };
-        let codes = &mut out.codes[g * GROUP..(g + 1) * GROUP];
-        let mut total = 0i32;
-        for (h, (x, codes)) in x.chunks_exact(16).zip(codes.chunks_exact_mut(16)).enumerate() {
-            let mut sum = 0i32;
-            for l in 0..16 {
-                // |x * inv| <= 127, so adding 1.5 * 2^23 leaves the nearest integer in the low mantissa bits.
-                let q = (x[l] * inv + ROUND).to_bits() as i32 - ROUND.to_bits() as i32;
-                codes[l] = q as i8;
-                sum += q;
-            }
-            out.sums16[2 * g + h] = sum as i16;
-            total += sum;
+        let inv = if top > 0.0 { limit / top } else { 0.0 };
+        let mut q = [0i32; GROUP];
+        for l in 0..GROUP {
+            // |x * inv| is at most `limit`, so adding 1.5 * 2^23 leaves the nearest integer in the low mantissa bits.
+            q[l] = ((x[l] * inv + ROUND).to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
         }
-        let scale = top / 127.0;
+        put(&q, codes);
+        let scale = top / limit;
         out.scales[g] = scale;
-        out.dsums[g] = scale * total as f32;
+        out.dsums[g] = scale * q.iter().fold(0i32, |s, &q| s.wrapping_add(q)) as f32;
     }
 }
 
@@ -281,8 +296,8 @@ macro_rules! vector_ops {
     };
     (@ [$($attr:tt)*], $fma:literal, $widen:path, $narrow:path) => {
         mod vector {
-            use crate::acts::Q8Mut;
-            use crate::kernels::{PageArgs, QuantizeQ8, VectorOps, body};
+            use crate::acts::CodesMut;
+            use crate::kernels::{PageArgs, VectorOps, body};
 
             crate::kernels::body::vector_ops!(@fns [$($attr)*]
                 dot(a: &[f32], b: &[f32]) -> f32 = body::dot::<$fma>;
@@ -293,7 +308,8 @@ macro_rules! vector_ops {
                 silu_mul(g: &[f32], u: &[f32], out: &mut [f32]) -> () = body::silu_mul::<$fma>;
                 softmax(x: &mut [f32]) -> () = body::softmax::<$fma>;
                 rope(x: &mut [f32], cos: &[f32], sin: &[f32]) -> () = body::rope::<$fma>;
-                quantize_q8(x: &[f32], out: Q8Mut<'_>) -> () = body::quantize_q8;
+                quantize_q8(x: &[f32], out: CodesMut<'_, i8>) -> () = body::quantize_q8;
+                quantize_q16(x: &[f32], out: CodesMut<'_, i16>) -> () = body::quantize_q16;
                 widen_f16(src: &[u8], out: &mut [f32]) -> () = $widen;
                 narrow_f16(src: &[f32], out: &mut [u8]) -> () = $narrow;
                 widen_bf16(src: &[u8], out: &mut [f32]) -> () = body::widen_bf16;
@@ -313,7 +329,8 @@ macro_rules! vector_ops {
                 silu_mul,
                 softmax,
                 rope,
-                quantize_q8: QuantizeQ8(quantize_q8),
+                quantize_q8,
+                quantize_q16,
                 widen_f16,
                 narrow_f16,
                 widen_bf16,
