@@ -14,8 +14,8 @@
 # What had to be found out:
 #   - Debian's bochs 2.7 has the internal debugger: it waits for "c" (continue), hence -rc;
 #   - it has no display without X but rfb (VNC), which must be told not to wait for a viewer;
-#   - its CPUID leaf 0xD leaves out PKRU and gives no size of the compacted format (Linux would disable AVX), and a long
-#     rep movsb of memmove is wrong, so that the boot hangs at "LSM: Security Framework initializing":
+#   - its CPUID leaf 0xD leaves out PKRU and gives no size of the compacted format (Linux would disable AVX), and with
+#     fsrm, erms (rep movsb) memory was seen shifted by two bytes and the boot hung at "LSM: Security Framework initializing":
 #     the kernel is told to do without pku, xsaves, xsavec, fsrm and erms;
 #   - what is printed last is lost when the power goes off at once: init sleeps (emulated) two seconds;
 #   - an unknown MSR is reported at every timer tick: nothing is logged.
