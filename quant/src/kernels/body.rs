@@ -5,8 +5,6 @@
 //! there; apart from that, every ISA adds in the same order.
 
 use crate::acts::{CodesMut, GROUP, TOP8, TOP16};
-use crate::attend::{PAGE, RowState};
-use crate::kernels::PageArgs;
 
 /// Independent partial sums of a reduction.
 pub(crate) const LANES: usize = 16;
@@ -100,7 +98,7 @@ pub(crate) fn silu_mul<const FMA: bool>(gate: &[f32], up: &[f32], out: &mut [f32
 }
 
 #[inline(always)]
-fn max(x: &[f32]) -> f32 {
+pub(crate) fn max(x: &[f32]) -> f32 {
     let mut m = [f32::NEG_INFINITY; LANES];
     let chunks = x.chunks_exact(LANES);
     let tail = chunks.remainder();
@@ -114,7 +112,7 @@ fn max(x: &[f32]) -> f32 {
 
 /// `x = exp(x - shift)`; gives the sum.
 #[inline(always)]
-fn exp_sum<const FMA: bool>(x: &mut [f32], shift: f32) -> f32 {
+pub(crate) fn exp_sum<const FMA: bool>(x: &mut [f32], shift: f32) -> f32 {
     let mut sum = [0f32; LANES];
     let mut chunks = x.chunks_exact_mut(LANES);
     for c in &mut chunks {
@@ -242,132 +240,18 @@ pub(crate) fn narrow_q8_0(src: &[f32], out: &mut [u8]) {
     }
 }
 
-/// Query rows that share loads of keys and values.
-const SHARE: usize = 2;
-
-/// Online softmax over one page: scores of up to a page's slots, running maximum, rescaled sums. Neighbouring rows that
-/// see the same slots (heads of a group) share the loads; a row's own operations are the same either way.
-#[inline(always)]
-pub(crate) fn attend_page<const FMA: bool>(args: PageArgs<'_, '_>) {
-    let (d, k, v, scale) = (args.head_dim, args.k, args.v, args.scale);
-    let mut rows = args.rows;
-    while let [first, rest @ ..] = rows {
-        if rest.first().is_some_and(|next| next.visible == first.visible) {
-            let (now, later) = std::mem::take(&mut rows).split_at_mut(SHARE);
-            attend_rows::<FMA, SHARE>(d, scale, k, v, now);
-            rows = later;
-        } else {
-            let (now, later) = std::mem::take(&mut rows).split_at_mut(1);
-            attend_rows::<FMA, 1>(d, scale, k, v, now);
-            rows = later;
-        }
-    }
-}
-
-#[inline(always)]
-fn attend_rows<const FMA: bool, const R: usize>(d: usize, scale: f32, k: &[f32], v: &[f32], rows: &mut [RowState<'_>]) {
-    let n = rows[0].visible;
-    if n == 0 {
-        return;
-    }
-    let mut buf = [[0f32; PAGE]; R];
-    scores::<FMA, R>(d, std::array::from_fn(|r| rows[r].q), &k[..n * d], &mut buf);
-    let mut keep = [0f32; R];
-    for ((row, scores), keep) in rows.iter_mut().zip(&mut buf).zip(&mut keep) {
-        let scores = &mut scores[..n];
-        scores.iter_mut().for_each(|s| *s *= scale);
-        let top = max(scores);
-        let top = if top > row.max { top } else { row.max };
-        *keep = if row.max == f32::NEG_INFINITY { 0.0 } else { exp::<FMA>(row.max - top) };
-        row.max = top;
-        row.sum = row.sum * *keep + exp_sum::<FMA>(scores, top);
-    }
-    weigh_values::<FMA, R>(&buf, &v[..n * d], keep, rows);
-}
-
-/// Products of R queries with each key, four keys at a time in eight lanes each.
-#[inline(always)]
-fn scores<const FMA: bool, const R: usize>(d: usize, q: [&[f32]; R], k: &[f32], out: &mut [[f32; PAGE]; R]) {
-    const KEYS: usize = 4;
-    const W: usize = 8;
-    let full = d / W * W;
-    let mut block = |j: usize, keys: [&[f32]; KEYS], used: usize| {
-        let mut acc = [[[0f32; W]; KEYS]; R];
-        for c in (0..full).step_by(W) {
-            for r in 0..R {
-                for i in 0..KEYS {
-                    for l in 0..W {
-                        acc[r][i][l] = fma::<FMA>(q[r][c + l], keys[i][c + l], acc[r][i][l]);
-                    }
-                }
-            }
-        }
-        for r in 0..R {
-            for i in 0..used {
-                let sum = fold(acc[r][i]);
-                out[r][j + i] = (full..d).fold(sum, |s, c| fma::<FMA>(q[r][c], keys[i][c], s));
-            }
-        }
-    };
-    let n = k.len() / d;
-    for j in (0..n).step_by(KEYS) {
-        // Past the last key the last one is repeated; its results are not stored.
-        let key = |i: usize| &k[(j + i).min(n - 1) * d..][..d];
-        block(j, std::array::from_fn(key), KEYS.min(n - j));
-    }
-}
-
-/// `acc = acc * keep + sum_j weights[j] * v[j]` for R rows, 32 columns at a time so that the sums stay in registers.
-#[inline(always)]
-fn weigh_values<const FMA: bool, const R: usize>(
-    weights: &[[f32; PAGE]; R],
-    v: &[f32],
-    keep: [f32; R],
-    rows: &mut [RowState<'_>],
-) {
-    const W: usize = 32;
-    let d = rows[0].acc.len();
-    let full = d / W * W;
-    for at in (0..full).step_by(W) {
-        let mut sum = [[0f32; W]; R];
-        for r in 0..R {
-            for l in 0..W {
-                sum[r][l] = rows[r].acc[at + l] * keep[r];
-            }
-        }
-        for (j, v) in v.chunks_exact(d).enumerate() {
-            let v: &[f32; W] = v[at..at + W].first_chunk().unwrap_or(&[0.0; W]);
-            for r in 0..R {
-                for l in 0..W {
-                    sum[r][l] = fma::<FMA>(weights[r][j], v[l], sum[r][l]);
-                }
-            }
-        }
-        for r in 0..R {
-            rows[r].acc[at..at + W].copy_from_slice(&sum[r]);
-        }
-    }
-    for r in 0..R {
-        for c in full..d {
-            let start = rows[r].acc[c] * keep[r];
-            let value = |j: usize| v[j * d + c];
-            rows[r].acc[c] = (0..v.len() / d).fold(start, |s, j| fma::<FMA>(weights[r][j], value(j), s));
-        }
-    }
-}
-
 /// Instantiates the row operations for one instruction set, as a module `vector` with a const `OPS`.
 macro_rules! vector_ops {
-    (enable = $feature:literal, fma = $fma:literal, widen_f16 = $widen:path, narrow_f16 = $narrow:path) => {
-        crate::kernels::body::vector_ops!(@ [#[target_feature(enable = $feature)]], $fma, $widen, $narrow);
+    (enable = $feature:literal, fma = $fma:literal, simd = $simd:path, widen_f16 = $widen:path, narrow_f16 = $narrow:path) => {
+        crate::kernels::body::vector_ops!(@ [#[target_feature(enable = $feature)]], $fma, $simd, $widen, $narrow);
     };
-    (fma = $fma:literal, widen_f16 = $widen:path, narrow_f16 = $narrow:path) => {
-        crate::kernels::body::vector_ops!(@ [], $fma, $widen, $narrow);
+    (fma = $fma:literal, simd = $simd:path, widen_f16 = $widen:path, narrow_f16 = $narrow:path) => {
+        crate::kernels::body::vector_ops!(@ [], $fma, $simd, $widen, $narrow);
     };
-    (@ [$($attr:tt)*], $fma:literal, $widen:path, $narrow:path) => {
+    (@ [$($attr:tt)*], $fma:literal, $simd:path, $widen:path, $narrow:path) => {
         mod vector {
             use crate::acts::CodesMut;
-            use crate::kernels::{PageArgs, VectorOps, body};
+            use crate::kernels::{PageArgs, VectorOps, body, page};
 
             crate::kernels::body::vector_ops!(@fns [$($attr)*]
                 dot(a: &[f32], b: &[f32]) -> f32 = body::dot::<$fma>;
@@ -387,8 +271,13 @@ macro_rules! vector_ops {
                 widen_f32(src: &[u8], out: &mut [f32]) -> () = body::widen_f32;
                 widen_q8_0(src: &[u8], out: &mut [f32]) -> () = body::widen_q8_0;
                 narrow_q8_0(src: &[f32], out: &mut [u8]) -> () = body::narrow_q8_0;
-                attend_page(args: PageArgs<'_, '_>) -> () = body::attend_page::<$fma>;
             );
+
+            $($attr)*
+            unsafe fn attend_page(args: PageArgs<'_, '_>) {
+                // SAFETY: this function has the instruction set; its caller checked the lengths.
+                unsafe { page::attend::<$simd, $fma>(args) }
+            }
 
             pub(crate) const OPS: VectorOps = VectorOps {
                 dot,
