@@ -59,8 +59,8 @@ fn fits(model: &str, cache: KvType) -> bool {
     cache != KvType::Q8_0 || config.heads.head_dim.is_multiple_of(32)
 }
 
-/// Calls `test` for every model and instruction set, and for every cache type on the first instruction set and on the
-/// scalar one (the types differ in widening and narrowing only, which each table has of its own).
+/// Calls `test` for every model, instruction set and cache type, with weights arranged for the kernels; and with f16
+/// caches also with weights left as they are in the file.
 fn everywhere(test: impl Fn(Setup)) {
     let mut seen = Vec::new();
     for model in MODELS {
