@@ -1,5 +1,6 @@
 //! The program: commands, their flags, and everything that is printed. Results go to stdout, the rest to stderr.
 
+pub mod bench;
 pub mod isa;
 pub mod logits;
 pub mod model_args;
@@ -22,6 +23,8 @@ pub struct Cli {
 enum Command {
     /// Write the logits of a text or of token ids to a safetensors file.
     Logits(Box<logits::LogitsArgs>),
+    /// Measure the speed of models: tests, columns and fields as llama-bench has them.
+    Bench(Box<bench::BenchArgs>),
     /// List the instruction sets of this machine and which one is used.
     Isa(isa::IsaArgs),
 }
@@ -47,8 +50,14 @@ pub fn main() -> ExitCode {
 }
 
 /// Names of more than one letter behind a single dash, as llama.cpp's users type them.
-const SINGLE_DASH: [(&str, &str); 4] =
-    [("-ctk", "--cache-type-k"), ("-ctv", "--cache-type-v"), ("-tb", "--threads-batch"), ("-sys", "--system-prompt")];
+const SINGLE_DASH: [(&str, &str); 6] = [
+    ("-ctk", "--cache-type-k"),
+    ("-ctv", "--cache-type-v"),
+    ("-tb", "--threads-batch"),
+    ("-sys", "--system-prompt"),
+    ("-pg", "--pg"),
+    ("-ub", "--ubatch-size"),
+];
 
 fn long_name(arg: OsString) -> OsString {
     match SINGLE_DASH.iter().find(|(short, _)| arg == *short) {
@@ -60,6 +69,7 @@ fn long_name(arg: OsString) -> OsString {
 fn dispatch(command: Command) -> std::result::Result<(), Stop> {
     match command {
         Command::Logits(args) => logits::logits(&args),
+        Command::Bench(args) => bench::bench(&args),
         Command::Isa(args) => isa::isa(&args),
     }
 }
