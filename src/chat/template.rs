@@ -18,7 +18,7 @@ use crate::tokenizer::{Segment, Tokenizer};
 /// Longest template source.
 const MAX_SOURCE: usize = 4 << 20;
 /// Steps that a template may take, and steps more for each byte of the messages: a template that needs more is broken
-/// or hostile. minijinja charges for memory too, so this bounds both.
+/// or hostile. minijinja charges for the memory of strings too, not for lists added to themselves again and again.
 const FUEL: u64 = 5_000_000;
 const FUEL_PER_BYTE: u64 = 64;
 /// Nesting of macros and blocks.

@@ -123,8 +123,8 @@ impl Tokenizer {
     /// # Errors
     /// Only if the encoder itself fails.
     pub fn encode(&self, text: &str, specials: Specials) -> Result<Vec<u32>> {
-        let everywhere = [0..text.len()];
-        self.encode_except(text, if specials == Specials::Parse { &[] } else { &everywhere })
+        let everywhere = 0..text.len();
+        self.encode_except(text, if specials == Specials::Parse { &[] } else { std::slice::from_ref(&everywhere) })
     }
 
     /// The ids of the joined segments. Their borders do not part words: ids are those of the whole text, but for the
