@@ -159,7 +159,9 @@ pub fn prepare(
             kernels.vector.rope(head, cos, sin);
         };
         // SAFETY: token i's rows; each i is handed out once.
-        let (q, k) = unsafe { (q.slice(i * n_heads * d..(i + 1) * n_heads * d), k.slice(i * n_kv_heads * d..(i + 1) * n_kv_heads * d)) };
+        let (q, k) = unsafe {
+            (q.slice(i * n_heads * d..(i + 1) * n_heads * d), k.slice(i * n_kv_heads * d..(i + 1) * n_kv_heads * d))
+        };
         q.chunks_exact_mut(d).for_each(|head| turn(head, args.norms.0));
         let (page, slot) = (args.slots[i] / PAGE, args.slots[i] % PAGE);
         for (h, (k, v)) in k.chunks_exact_mut(d).zip(v[i * n_kv_heads * d..].chunks_exact(d)).enumerate() {

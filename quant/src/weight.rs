@@ -170,7 +170,12 @@ pub fn run(team: &Team<'_>, acts: &Acts, is_prompt: &dyn Fn(usize) -> bool, prod
     });
 }
 
-fn plan<'a>(acts: &'a Acts, is_prompt: &dyn Fn(usize) -> bool, product: &'a mut Product<'_>, chunks: &mut usize) -> Plan<'a> {
+fn plan<'a>(
+    acts: &'a Acts,
+    is_prompt: &dyn Fn(usize) -> bool,
+    product: &'a mut Product<'_>,
+    chunks: &mut usize,
+) -> Plan<'a> {
     let weight = product.weight;
     let taken: Vec<usize> = match product.rows {
         Rows::All => (0..acts.n()).collect(),

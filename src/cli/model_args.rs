@@ -252,7 +252,10 @@ pub fn tokenizer(gguf: &Gguf) -> Result<Tokenizer> {
     };
     let id = |part: &str| -> Result<Option<u32>> {
         let id = meta.uint(&key(part))?;
-        id.map(|v| u32::try_from(v).map_err(|_| Error::file(format!("{}: {} is {v}", gguf.path().display(), key(part))))).transpose()
+        id.map(|v| {
+            u32::try_from(v).map_err(|_| Error::file(format!("{}: {} is {v}", gguf.path().display(), key(part))))
+        })
+        .transpose()
     };
     let type_of = |v: i64| i32::try_from(v).unwrap_or(-1);
     let vocab = Vocab {

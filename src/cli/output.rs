@@ -91,7 +91,9 @@ impl Progress {
             let rate = done as f64 / self.started.elapsed().as_secs_f64();
             let left = (total - done) as f64 / rate.max(1e-9);
             let line = match self.unit {
-                Unit::Bytes => format!("{:.0} of {:.0} MB, {:.0} MB/s", done as f64 / 1e6, total as f64 / 1e6, rate / 1e6),
+                Unit::Bytes => {
+                    format!("{:.0} of {:.0} MB, {:.0} MB/s", done as f64 / 1e6, total as f64 / 1e6, rate / 1e6)
+                }
                 Unit::Tokens => format!("{done} of {total} tokens, {rate:.1} tokens/s"),
             };
             note(&format!("{}: {line}, about {left:.0} s left", self.what));

@@ -59,7 +59,14 @@ impl Attention {
     }
 
     /// Everything up to the output projection: fills `scratch.mixed`, and the cache at the batch's slots.
-    pub fn mix(&self, c: Compute<'_>, batch: &Batch, h: &Acts, (store, layer): (&mut Store, usize), s: &mut AttentionScratch) {
+    pub fn mix(
+        &self,
+        c: Compute<'_>,
+        batch: &Batch,
+        h: &Acts,
+        (store, layer): (&mut Store, usize),
+        s: &mut AttentionScratch,
+    ) {
         let n = h.n();
         s.q.resize(n * self.attn_q.rows(), 0.0);
         s.k.resize(n * self.attn_k.rows(), 0.0);

@@ -99,7 +99,9 @@ impl Config {
         let n_ctx_train = size("context_length", MAX)?;
         let eps = meta.require_float(&format!("{name}.attention.layer_norm_rms_epsilon"))? as f32;
         if !(eps > 0.0 && eps < 1.0) {
-            return Err(Error::file(format!("{file}: layer_norm_rms_epsilon is {eps}, expected a small positive number")));
+            return Err(Error::file(format!(
+                "{file}: layer_norm_rms_epsilon is {eps}, expected a small positive number"
+            )));
         }
         let experts = (arch == Arch::Qwen3Moe).then(|| read_experts(gguf, name, &size)).transpose()?;
         Ok(Self {
@@ -168,7 +170,10 @@ fn vocabulary(gguf: &Gguf, n_embd: usize) -> Result<usize> {
     let rows = embd.shape().get(1).copied().unwrap_or(1);
     embd.expect_shape(&[n_embd, rows])?;
     if rows > MAX {
-        return Err(Error::file(format!("{}: a vocabulary of {rows} entries, expected at most {MAX}", gguf.path().display())));
+        return Err(Error::file(format!(
+            "{}: a vocabulary of {rows} entries, expected at most {MAX}",
+            gguf.path().display()
+        )));
     }
     Ok(rows)
 }

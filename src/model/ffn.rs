@@ -108,7 +108,14 @@ impl Ffn {
     }
 
     /// `out = ffn(h)`, `[tokens, n_embd]`.
-    pub fn forward(&self, c: Compute<'_>, h: &Acts, is_prompt: &dyn Fn(usize) -> bool, s: &mut FfnScratch, out: &mut [f32]) {
+    pub fn forward(
+        &self,
+        c: Compute<'_>,
+        h: &Acts,
+        is_prompt: &dyn Fn(usize) -> bool,
+        s: &mut FfnScratch,
+        out: &mut [f32],
+    ) {
         match self {
             Self::Dense(m) => m.forward(c, h, is_prompt, s, out),
             Self::Moe(m) => m.forward(c, h, is_prompt, s, out),
@@ -117,7 +124,14 @@ impl Ffn {
 }
 
 impl Mlp {
-    fn forward(&self, c: Compute<'_>, h: &Acts, is_prompt: &dyn Fn(usize) -> bool, s: &mut FfnScratch, out: &mut [f32]) {
+    fn forward(
+        &self,
+        c: Compute<'_>,
+        h: &Acts,
+        is_prompt: &dyn Fn(usize) -> bool,
+        s: &mut FfnScratch,
+        out: &mut [f32],
+    ) {
         let (n, width) = (h.n(), self.ffn_down.cols());
         s.gate.resize(n * width, 0.0);
         s.up.resize(n * width, 0.0);
@@ -145,7 +159,14 @@ struct Routing {
 }
 
 impl Moe {
-    fn forward(&self, c: Compute<'_>, h: &Acts, is_prompt: &dyn Fn(usize) -> bool, s: &mut FfnScratch, out: &mut [f32]) {
+    fn forward(
+        &self,
+        c: Compute<'_>,
+        h: &Acts,
+        is_prompt: &dyn Fn(usize) -> bool,
+        s: &mut FfnScratch,
+        out: &mut [f32],
+    ) {
         let (n, e) = (h.n(), self.experts);
         s.router.resize(n * e.count, 0.0);
         let router = Product { weight: &self.ffn_gate_inp, rows: Rows::All, out: &mut s.router };

@@ -92,7 +92,8 @@ impl Qwen3 {
         let mut done = 0;
         for w in weights {
             let size = w.size() as u64;
-            pool.enter(pool.threads(), |team| w.repack(team)).map_err(|e| Error::limit(e).context("arranging weights"))?;
+            pool.enter(pool.threads(), |team| w.repack(team))
+                .map_err(|e| Error::limit(e).context("arranging weights"))?;
             done += size;
             progress(done, total);
         }

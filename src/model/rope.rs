@@ -104,10 +104,15 @@ impl Rope {
         });
         let factor = if scaling == Scaling::None { 1.0 } else { flags.scale.or(file_factor).unwrap_or(1.0) };
         let orig_ctx = flags.orig_ctx.or(meta.size(&format!("{arch}.rope.scaling.original_context_length"))?);
-        let pick = |flag: Option<f64>, key: &str, default: f64| Ok::<f64, Error>(flag.or(float(key)?).unwrap_or(default));
+        let pick =
+            |flag: Option<f64>, key: &str, default: f64| Ok::<f64, Error>(flag.or(float(key)?).unwrap_or(default));
         let yarn = Yarn {
             ext_factor: flags.ext_factor.filter(|&f| f >= 0.0).or(float("scaling.yarn_ext_factor")?).unwrap_or(1.0),
-            attn_factor: pick(flags.attn_factor, "scaling.yarn_attn_factor", float("scaling.attn_factor")?.unwrap_or(1.0))?,
+            attn_factor: pick(
+                flags.attn_factor,
+                "scaling.yarn_attn_factor",
+                float("scaling.attn_factor")?.unwrap_or(1.0),
+            )?,
             beta_fast: pick(flags.beta_fast, "scaling.yarn_beta_fast", 32.0)?,
             beta_slow: pick(flags.beta_slow, "scaling.yarn_beta_slow", 1.0)?,
         };
@@ -116,12 +121,21 @@ impl Rope {
             .map_err(|e| e.context(gguf.path().display().to_string()))
     }
 
-    fn new(head_dim: usize, freq_base: f64, scaling: Scaling, factor: f64, orig_ctx: usize, yarn: Yarn) -> Result<Self> {
+    fn new(
+        head_dim: usize,
+        freq_base: f64,
+        scaling: Scaling,
+        factor: f64,
+        orig_ctx: usize,
+        yarn: Yarn,
+    ) -> Result<Self> {
         if !(freq_base > 1.0 && freq_base.is_finite()) {
             return Err(Error::usage(format!("RoPE frequency base {freq_base}, expected a number above 1")));
         }
         if !(factor > 0.0 && factor.is_finite()) || orig_ctx == 0 {
-            return Err(Error::usage(format!("RoPE factor {factor} over a context of {orig_ctx}; both must be positive")));
+            return Err(Error::usage(format!(
+                "RoPE factor {factor} over a context of {orig_ctx}; both must be positive"
+            )));
         }
         let half = head_dim / 2;
         let plain = |i: usize| 1.0 / (freq_base as f32).powf((2 * i) as f32 / head_dim as f32);
@@ -137,7 +151,11 @@ impl Rope {
                 (0..half).map(mix).collect()
             }
         };
-        let stretch = if scaling == Scaling::Yarn && factor > 1.0 && yarn.ext_factor != 0.0 { 0.1 * factor.ln() + 1.0 } else { 1.0 };
+        let stretch = if scaling == Scaling::Yarn && factor > 1.0 && yarn.ext_factor != 0.0 {
+            0.1 * factor.ln() + 1.0
+        } else {
+            1.0
+        };
         let attention_factor = if scaling == Scaling::Yarn { stretch * yarn.attn_factor } else { 1.0 };
         Ok(Self { freq_base, scaling, factor, orig_ctx, attention_factor, inv_freq })
     }

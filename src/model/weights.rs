@@ -62,7 +62,9 @@ impl Source<'_> {
         let mut out = vec![0.0; n];
         formats::dequantize(dtype, tensor.bytes(), &mut out);
         match out.iter().position(|v| !v.is_finite()) {
-            Some(i) => Err(Error::file(format!("{}: value {i} is {}, expected a finite number", tensor.described(), out[i]))),
+            Some(i) => {
+                Err(Error::file(format!("{}: value {i} is {}, expected a finite number", tensor.described(), out[i])))
+            }
             None => Ok(out),
         }
     }

@@ -101,7 +101,12 @@ fn check(kernels: &'static Kernels, dtype: DType, shape: (usize, usize, usize), 
             // Alone, each activation row gives the same bits as among others.
             let one = [n as u32 / 2];
             let mut alone = vec![0f32; rows];
-            weight::run(team, &acts, &|_| true, &mut [Product { weight: &weight, rows: Rows::Some(&one), out: &mut alone }]);
+            weight::run(
+                team,
+                &acts,
+                &|_| true,
+                &mut [Product { weight: &weight, rows: Rows::Some(&one), out: &mut alone }],
+            );
             let at = n / 2 * rows;
             assert!(alone.iter().zip(&all[at..at + rows]).all(|(a, b)| a.to_bits() == b.to_bits()), "alone = batched");
         });
