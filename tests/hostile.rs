@@ -143,6 +143,7 @@ fn keys_and_values() {
     let long_key = sound().with(|b| b.keys.push((vec![b'a'; 70_000], u32(1)))).bytes();
     let mut length_of_key = sound().bytes();
     length_of_key[24..32].copy_from_slice(&HUGE.to_le_bytes());
+    let one_tensor = Builder::default().tensor(f32_tensor("a", &[8]));
     let mut empty_key = sound().bytes();
     empty_key[24..32].copy_from_slice(&0u64.to_le_bytes());
     all_refused(vec![
@@ -171,7 +172,8 @@ fn keys_and_values() {
         ("alignment-3", with_key("general.alignment", u32(3)), "alignment"),
         ("alignment-4", with_key("general.alignment", u32(4)), "alignment"),
         ("alignment-24", with_key("general.alignment", u32(24)), "power of two"),
-        ("alignment-2-31", with_key("general.alignment", u32(1 << 31)), "general.alignment"),
+        ("alignment-2-31", with_key("general.alignment", u32(1 << 31)), "aligned to 2147483648"),
+        ("alignment-past-the-end", one_tensor.key("general.alignment", u32(1 << 31)).bytes(), "general.alignment"),
         ("alignment-string", with_key("general.alignment", str("32")), "alignment"),
         ("alignment-u16", with_key("general.alignment", u16(32)), "alignment"),
     ]);
@@ -273,7 +275,7 @@ fn memory_bombs() {
     all_refused(vec![("empty-strings", with_key("x.y", strings(6 << 20)), memory)]);
     all_refused(vec![("empty-arrays", with_key("x.y", arrays(2 << 20)), memory)]);
     all_refused(vec![("long-string", with_key("x.y", str(vec![b'a'; 66 << 20])), "the limit is 67108864")]);
-    all_refused(vec![("many-keys", many_keys(70_000), "metadata key count of 70000")]);
+    all_refused(vec![("many-keys", many_keys(70_000), "metadata key count of 70002")]);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("just-below.gguf");
     fs::write(&path, with_key("x.y", bytes(5 << 20))).unwrap();

@@ -3,8 +3,11 @@
 //! Rows are produced once per layer input and quantized by the thread that produced them. Prompt rows come first,
 //! then generated ones: a kernel may treat the two roles differently, but never looks at how many rows there are.
 //!
-//! int8 form, per group of 32 values: `scale = max|x| / 127`, `code = round(x / scale)` (half away from zero is not
-//! needed: ties go to even), `dsum = scale * sum(codes)`. Sums are exact integers; only the products are rounded.
+//! Integer forms, per group of 32 values: `scale = max|x| / top`, `code = round(x / scale)`, `dsum = scale * sum(codes)`.
+//! The narrow form has codes of 8 bits (top 127): it meets weights whose own rounding is much coarser. The wide form
+//! has 14 bits (top 8191): with weights of six or eight bits, 8-bit activations would be the larger error by far.
+//! Products with a group's weights are summed exactly in 32-bit integers; 14 bits leave room for Q6_K's inner scales.
+//! The four codes of a quad are stored in the order 0, 2, 1, 3 in the wide form, as tiles take bytes apart.
 
 use crate::kernels::Kernels;
 use crate::threads::{SharedMut, Team};
@@ -15,44 +18,103 @@ pub const GROUP: usize = 32;
 /// Which forms of the rows the consumers need.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ActKinds {
-    /// int8 codes with scales and sums.
+    /// 8-bit codes with scales and sums.
     pub q8: bool,
+    /// 14-bit codes with scales and sums.
+    pub q16: bool,
 }
 
 impl ActKinds {
     /// What both sides together need.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
-        Self { q8: self.q8 || other.q8 }
+        Self { q8: self.q8 || other.q8, q16: self.q16 || other.q16 }
     }
 }
 
-/// One activation row, as kernels see it. The int8 part is empty where no consumer asked for it.
+/// Largest code of the narrow form.
+pub const TOP8: f32 = 127.0;
+/// Largest code of the wide form.
+pub const TOP16: f32 = 8191.0;
+
+/// One activation row, as kernels see it. Forms that no consumer asked for are empty.
 #[derive(Clone, Copy)]
 pub struct ActRow<'a> {
     /// `[k]` values.
     pub x: &'a [f32],
+    /// The narrow form.
+    pub q8: Codes<'a, i8>,
+    /// The wide form.
+    pub q16: Codes<'a, i16>,
+}
+
+/// A row in integers.
+#[derive(Clone, Copy)]
+pub struct Codes<'a, T> {
     /// `[k]` codes.
-    pub codes: &'a [i8],
+    pub codes: &'a [T],
     /// `[k / 32]` scales.
     pub scales: &'a [f32],
     /// `[k / 32]` scale times the sum of the group's codes.
     pub dsums: &'a [f32],
-    /// `[k / 16]` sums of 16 codes.
-    pub sums16: &'a [i16],
 }
 
-/// The int8 destination of one row.
-pub struct Q8Mut<'a> {
+/// Where a row's integers go; see [`Codes`].
+pub struct CodesMut<'a, T> {
     /// `[k]`
-    pub codes: &'a mut [i8],
+    pub codes: &'a mut [T],
     /// `[k / 32]`
     pub scales: &'a mut [f32],
     /// `[k / 32]`
     pub dsums: &'a mut [f32],
-    /// `[k / 16]`
-    pub sums16: &'a mut [i16],
 }
+
+/// The rows of one integer form.
+struct Form<T> {
+    codes: Vec<T>,
+    scales: Vec<f32>,
+    dsums: Vec<f32>,
+}
+
+impl<T: Copy + Default> Form<T> {
+    const EMPTY: Self = Self { codes: Vec::new(), scales: Vec::new(), dsums: Vec::new() };
+
+    fn resize(&mut self, n: usize, k: usize) {
+        self.codes.resize(n * code_stride(k), T::default());
+        self.scales.resize(n * (k / GROUP), 0.0);
+        self.dsums.resize(n * (k / GROUP), 0.0);
+    }
+
+    fn row(&self, i: usize, k: usize) -> Codes<'_, T> {
+        let (at, groups) = (i * code_stride(k), k / GROUP);
+        let part = i * groups..(i + 1) * groups;
+        Codes { codes: &self.codes[at..at + k], scales: &self.scales[part.clone()], dsums: &self.dsums[part] }
+    }
+
+    fn shared(&mut self) -> SharedForm<T> {
+        SharedForm(SharedMut::new(&mut self.codes), SharedMut::new(&mut self.scales), SharedMut::new(&mut self.dsums))
+    }
+}
+
+struct SharedForm<T>(SharedMut<T>, SharedMut<f32>, SharedMut<f32>);
+
+impl<T> SharedForm<T> {
+    /// Row `i`.
+    ///
+    /// # Safety
+    /// Each row is taken by one thread at a time.
+    unsafe fn row(&self, i: usize, k: usize) -> CodesMut<'_, T> {
+        let (at, groups) = (i * code_stride(k), k / GROUP);
+        let part = i * groups..(i + 1) * groups;
+        // SAFETY: rows of different i do not overlap, and the caller takes each once.
+        unsafe {
+            CodesMut { codes: self.0.slice(at..at + k), scales: self.1.slice(part.clone()), dsums: self.2.slice(part) }
+        }
+    }
+}
+
+const NONE8: Codes<'static, i8> = Codes { codes: &[], scales: &[], dsums: &[] };
+const NONE16: Codes<'static, i16> = Codes { codes: &[], scales: &[], dsums: &[] };
 
 /// `[n, k]` activations in every form that was asked for.
 pub struct Acts {
@@ -61,10 +123,8 @@ pub struct Acts {
     kinds: ActKinds,
     kernels: &'static Kernels,
     x: Vec<f32>,
-    codes: Vec<i8>,
-    scales: Vec<f32>,
-    dsums: Vec<f32>,
-    sums16: Vec<i16>,
+    q8: Form<i8>,
+    q16: Form<i16>,
 }
 
 /// Codes of one row are followed by a gap, so that rows of 2^n values do not share cache sets.
@@ -73,21 +133,11 @@ fn code_stride(k: usize) -> usize {
 }
 
 impl Acts {
-    /// Room for rows of `k` values; `k` must be a multiple of 32 where int8 is wanted.
+    /// Room for rows of `k` values; `k` must be a multiple of 32 where an integer form is wanted.
     pub fn new(k: usize, kinds: ActKinds, kernels: &'static Kernels) -> Self {
-        assert!(!kinds.q8 || k.is_multiple_of(GROUP), "int8 activations come in groups of {GROUP}, not {k}");
-        let empty = Vec::new();
-        Self {
-            k,
-            n: 0,
-            kinds,
-            kernels,
-            x: empty,
-            codes: Vec::new(),
-            scales: Vec::new(),
-            dsums: Vec::new(),
-            sums16: Vec::new(),
-        }
+        let floats_only = kinds == ActKinds::default();
+        assert!(floats_only || k.is_multiple_of(GROUP), "integer activations come in groups of {GROUP}, not {k}");
+        Self { k, n: 0, kinds, kernels, x: Vec::new(), q8: Form::EMPTY, q16: Form::EMPTY }
     }
 
     /// Values per row.
@@ -102,58 +152,38 @@ impl Acts {
 
     /// Makes `n` rows: `f(i, row)` writes row i (which holds old values before), and the other forms are made of it.
     pub fn fill(&mut self, team: &Team<'_>, n: usize, f: impl Fn(usize, &mut [f32]) + Sync) {
-        self.resize(n);
-        let (k, groups, stride, q8) = (self.k, self.k / GROUP, code_stride(self.k), self.kinds.q8);
-        let quantize = self.kernels.vector.quantize_q8;
-        let x = SharedMut::new(&mut self.x);
-        let (codes, scales) = (SharedMut::new(&mut self.codes), SharedMut::new(&mut self.scales));
-        let (dsums, sums16) = (SharedMut::new(&mut self.dsums), SharedMut::new(&mut self.sums16));
-        team.each(n, |i| {
-            // SAFETY: each row index is handed out once, and the ranges of different rows do not overlap.
-            let row = unsafe { x.slice(i * k..(i + 1) * k) };
-            f(i, row);
-            if q8 {
-                // SAFETY: as above, for each of the four arrays.
-                let out = unsafe {
-                    Q8Mut {
-                        codes: codes.slice(i * stride..i * stride + k),
-                        scales: scales.slice(i * groups..(i + 1) * groups),
-                        dsums: dsums.slice(i * groups..(i + 1) * groups),
-                        sums16: sums16.slice(2 * i * groups..2 * (i + 1) * groups),
-                    }
-                };
-                quantize.call(row, out);
-            }
-        });
-    }
-
-    fn resize(&mut self, n: usize) {
         self.n = n;
-        let groups = self.k / GROUP;
         self.x.resize(n * self.k, 0.0);
         if self.kinds.q8 {
-            self.codes.resize(n * code_stride(self.k), 0);
-            self.scales.resize(n * groups, 0.0);
-            self.dsums.resize(n * groups, 0.0);
-            self.sums16.resize(2 * n * groups, 0);
+            self.q8.resize(n, self.k);
         }
+        if self.kinds.q16 {
+            self.q16.resize(n, self.k);
+        }
+        let (k, kinds, vector) = (self.k, self.kinds, &self.kernels.vector);
+        let (x, q8, q16) = (SharedMut::new(&mut self.x), self.q8.shared(), self.q16.shared());
+        team.each(n, |i| {
+            // SAFETY: each row index is handed out once, and rows do not overlap.
+            let row = unsafe { x.slice(i * k..(i + 1) * k) };
+            f(i, row);
+            if kinds.q8 {
+                // SAFETY: each row index is handed out once.
+                vector.quantize_q8(row, unsafe { q8.row(i, k) });
+            }
+            if kinds.q16 {
+                // SAFETY: each row index is handed out once.
+                vector.quantize_q16(row, unsafe { q16.row(i, k) });
+            }
+        });
     }
 
     /// Row `i` in all its forms.
     pub fn row(&self, i: usize) -> ActRow<'_> {
         assert!(i < self.n, "activation row {i} of {}", self.n);
-        let groups = self.k / GROUP;
-        let x = &self.x[i * self.k..(i + 1) * self.k];
-        if !self.kinds.q8 {
-            return ActRow { x, codes: &[], scales: &[], dsums: &[], sums16: &[] };
-        }
-        let code = i * code_stride(self.k);
         ActRow {
-            x,
-            codes: &self.codes[code..code + self.k],
-            scales: &self.scales[i * groups..(i + 1) * groups],
-            dsums: &self.dsums[i * groups..(i + 1) * groups],
-            sums16: &self.sums16[2 * i * groups..2 * (i + 1) * groups],
+            x: &self.x[i * self.k..(i + 1) * self.k],
+            q8: if self.kinds.q8 { self.q8.row(i, self.k) } else { NONE8 },
+            q16: if self.kinds.q16 { self.q16.row(i, self.k) } else { NONE16 },
         }
     }
 }

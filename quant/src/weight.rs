@@ -54,7 +54,9 @@ impl Weight {
     /// When there is no memory for the copy.
     pub fn repack(&mut self, team: &Team<'_>) -> Result<usize, String> {
         let cell = self.kernels.cell(self.dtype);
-        if cell.layout == self.cell.layout || (cell.acts.q8 && !self.cols.is_multiple_of(crate::acts::GROUP)) {
+        if cell.layout == self.cell.layout
+            || !(cell.layout == Layout::Rows || self.cols.is_multiple_of(crate::acts::GROUP))
+        {
             return Ok(0);
         }
         let panel_bytes = PANEL * self.row_bytes;
@@ -186,7 +188,12 @@ fn plan<'a>(
     let acts: Vec<ActRow<'a>> = taken.into_iter().map(|i| acts.row(i)).collect();
     assert_eq!(product.out.len(), acts.len() * weight.rows, "room for the results of a product");
     for a in &acts {
-        assert!(a.x.len() == weight.cols && (!weight.cell.acts.q8 || a.codes.len() == weight.cols));
+        let has = |want: bool, len: usize| !want || len == weight.cols;
+        assert!(
+            has(true, a.x.len())
+                && has(weight.cell.acts.q8, a.q8.codes.len())
+                && has(weight.cell.acts.q16, a.q16.codes.len())
+        );
     }
     let panels_per_chunk = (CHUNK / (PANEL * weight.row_bytes)).clamp(1, 16);
     let first_chunk = *chunks;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use gguf_rs_lib::format::metadata::{MetadataArray, MetadataValue};
 
 use super::shard::Source;
-use super::{Override, cut, quoted};
+use super::{Override, cut, escaped, quoted};
 use crate::error::{Error, Result};
 
 /// The metadata of a model.
@@ -233,7 +233,7 @@ fn number(value: &MetadataValue) -> Option<f64> {
 /// The value for a message: `the string "llama"`, `-3 (i32)`, `an array of 5 f32`.
 pub(super) fn describe(value: &MetadataValue) -> String {
     match value {
-        MetadataValue::String(text) => format!("the string \"{}\"", cut(&text.escape_debug().to_string(), 40)),
+        MetadataValue::String(text) => format!("the string \"{}\"", cut(&escaped(text), 40)),
         MetadataValue::Array(array) => format!("an array of {} {}", array.values.len(), array.element_type.name()),
         scalar => format!("{} ({})", scalar.to_string_representation(), scalar.value_type().name()),
     }

@@ -5,10 +5,10 @@
 //! overlap, and names are unique. What the tensors must be (present, shaped, finite) is the model's to say, through
 //! [`Gguf::require`] and [`Tensor::expect_shape`].
 //!
-//! The parsing is gguf-rs-lib's, over the mapped file ([`shard`]). Around it: [`magic`] and [`scan`] say what is wrong
-//! and where, and what the library must not be shown ([`view`]); [`split`] finds the other shards; [`meta`] reads
-//! values by the type wanted, with `--override-kv` on top; [`pages`] brings the payload into memory.
-//! Memory for the worst file is bounded by the limits in [`scan`]; payload is only ever mapped.
+//! The parsing is gguf-rs-lib's, over the mapped file (`shard`). Around it: `magic` and `scan` say what is wrong
+//! and where, and what the library must not be shown (`view`); `split` finds the other shards; `meta` reads
+//! values by the type wanted, with `--override-kv` on top; `pages` brings the payload into memory.
+//! Memory for the worst file is bounded by the limits in `scan`; payload is only ever mapped.
 
 mod magic;
 mod map;
@@ -156,7 +156,12 @@ fn twice(files: &[OpenFile], first: &Entry, second: &Entry) -> Error {
 
 /// A key or name for a message: quoted, control characters escaped, cut when long.
 fn quoted(text: &str) -> String {
-    format!("\"{}\"", cut(&text.escape_debug().to_string(), 100))
+    format!("\"{}\"", cut(&escaped(text), 100))
+}
+
+/// `text` without control characters or other unprintable ones, which are shown as Rust writes them.
+fn escaped(text: &str) -> String {
+    text.escape_debug().to_string().replace("\\'", "'")
 }
 
 /// At most `limit` characters of `text`, with "..." when some are left out.

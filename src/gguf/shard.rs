@@ -12,7 +12,7 @@ use super::scan::{self, RawTensor, Scan};
 use super::tensor::Entry;
 use super::types;
 use super::view::View;
-use super::{cut, quoted};
+use super::{cut, escaped, quoted};
 use crate::error::{Error, Result};
 
 /// The library refuses longer dimensions.
@@ -62,10 +62,7 @@ impl Shard {
             ..GGUFReaderConfig::default()
         };
         let broken = |e: gguf_rs_lib::GGUFError| {
-            Error::file(format!(
-                "{file}: is broken: {}; download it again",
-                cut(&e.to_string().escape_debug().to_string(), 300)
-            ))
+            Error::file(format!("{file}: is broken: {}; download it again", cut(&escaped(&e.to_string()), 300)))
         };
         let view = View::new(Arc::clone(&map), patches);
         let mut reader = match GGUFFileReader::with_config(view, config) {

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::{Gguf, Value, cut};
+use super::{Gguf, Value, cut, escaped};
 
 /// Elements of each array that are shown.
 const PREVIEW: usize = 5;
@@ -130,7 +130,7 @@ impl Summary {
 
     fn write_text(&self, out: &mut String) -> std::fmt::Result {
         for file in &self.files {
-            writeln!(out, "file        {}", file.escape_debug())?;
+            writeln!(out, "file        {}", escaped(file))?;
         }
         let shards = if self.files.len() > 1 { format!(" in {} shards", self.files.len()) } else { String::new() };
         writeln!(out, "size        {} ({} bytes){shards}", human(self.file_bytes), self.file_bytes)?;
@@ -141,7 +141,7 @@ impl Summary {
         let width = self.metadata.iter().map(|row| row.key.chars().count()).max().unwrap_or(0).min(48);
         for row in &self.metadata {
             let mark = if row.overridden { "  (by --override-kv)" } else { "" };
-            writeln!(out, "  {:width$}  {}{mark}", row.key.escape_debug().to_string(), shown(row))?;
+            writeln!(out, "  {:width$}  {}{mark}", escaped(&row.key), shown(row))?;
         }
         writeln!(out, "\ntypes")?;
         for row in &self.types {
@@ -162,7 +162,7 @@ impl Summary {
     fn write_tensors(&self, out: &mut String) -> std::fmt::Result {
         let width = self.tensors.iter().map(|row| row.name.chars().count()).max().unwrap_or(0);
         for row in &self.tensors {
-            let name = row.name.escape_debug().to_string();
+            let name = escaped(&row.name);
             let shape: Vec<String> = row.shape.iter().map(usize::to_string).collect();
             let shard = if self.files.len() > 1 { format!("  shard {}", row.shard + 1) } else { String::new() };
             let note = if row.supported { "" } else { "  (cannot be computed with)" };
@@ -219,7 +219,7 @@ fn type_rows(tensors: &[TensorRow]) -> Vec<TypeRow> {
 /// A value on one line: JSON's notation, control characters escaped, cut when long.
 fn shown(row: &MetadataRow) -> String {
     let one = |value: &serde_json::Value| {
-        let text = value.as_str().map_or_else(|| value.to_string(), |s| format!("\"{}\"", s.escape_debug()));
+        let text = value.as_str().map_or_else(|| value.to_string(), |s| format!("\"{}\"", escaped(s)));
         cut(&text, SHOWN_CHARS)
     };
     match (&row.value, row.length) {

@@ -4,7 +4,8 @@
 //! the compiler turns the lane loops into that ISA's vectors. `FMA` says whether fused multiply-add is an instruction
 //! there; apart from that, every ISA adds in the same order.
 
-use crate::acts::{GROUP, Q8Mut};
+use crate::acts::{CodesMut, GROUP, TOP8, TOP16};
+use crate::attend::{PAGE, RowState};
 use crate::kernels::PageArgs;
 
 /// Independent partial sums of a reduction.
@@ -146,34 +147,49 @@ pub(crate) fn rope<const FMA: bool>(x: &mut [f32], cos: &[f32], sin: &[f32]) {
 }
 
 #[inline(always)]
-pub(crate) fn quantize_q8(x: &[f32], out: Q8Mut<'_>) {
+pub(crate) fn quantize_q8(x: &[f32], out: CodesMut<'_, i8>) {
+    quantize(x, out, TOP8, |q, codes| {
+        for l in 0..GROUP {
+            codes[l] = q[l] as i8;
+        }
+    });
+}
+
+#[inline(always)]
+pub(crate) fn quantize_q16(x: &[f32], out: CodesMut<'_, i16>) {
+    quantize(x, out, TOP16, |q, codes| {
+        for l in (0..GROUP).step_by(4) {
+            codes[l] = q[l] as i16;
+            codes[l + 1] = q[l + 2] as i16;
+            codes[l + 2] = q[l + 1] as i16;
+            codes[l + 3] = q[l + 3] as i16;
+        }
+    });
+}
+
+/// Groups of 32 values as integers of at most `limit`; `put` stores them.
+#[inline(always)]
+fn quantize<T>(x: &[f32], out: CodesMut<'_, T>, limit: f32, put: impl Fn(&[i32; GROUP], &mut [T; GROUP])) {
     const ROUND: f32 = 12_582_912.0;
-    for (g, x) in x.chunks_exact(GROUP).enumerate() {
+    for (g, (x, codes)) in x.as_chunks::<GROUP>().0.iter().zip(out.codes.as_chunks_mut().0).enumerate() {
         let mut top = [0f32; LANES];
-        for c in x.chunks_exact(LANES) {
+        for c in x.as_chunks::<LANES>().0 {
             for l in 0..LANES {
                 let a = c[l].abs();
                 top[l] = if a > top[l] { a } else { top[l] };
             }
         }
         let top = top.iter().fold(0f32, |m, &v| if v > m { v } else { m });
-        let inv = if top > 0.0 { 127.0 / top } else { 0.0 };
-        let codes = &mut out.codes[g * GROUP..(g + 1) * GROUP];
-        let mut total = 0i32;
-        for (h, (x, codes)) in x.chunks_exact(16).zip(codes.chunks_exact_mut(16)).enumerate() {
-            let mut sum = 0i32;
-            for l in 0..16 {
-                // |x * inv| <= 127, so adding 1.5 * 2^23 leaves the nearest integer in the low mantissa bits.
-                let q = (x[l] * inv + ROUND).to_bits() as i32 - ROUND.to_bits() as i32;
-                codes[l] = q as i8;
-                sum += q;
-            }
-            out.sums16[2 * g + h] = sum as i16;
-            total += sum;
+        let inv = if top > 0.0 { limit / top } else { 0.0 };
+        let mut q = [0i32; GROUP];
+        for l in 0..GROUP {
+            // |x * inv| is at most `limit`, so adding 1.5 * 2^23 leaves the nearest integer in the low mantissa bits.
+            q[l] = ((x[l] * inv + ROUND).to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
         }
-        let scale = top / 127.0;
+        put(&q, codes);
+        let scale = top / limit;
         out.scales[g] = scale;
-        out.dsums[g] = scale * total as f32;
+        out.dsums[g] = scale * q.iter().fold(0i32, |s, &q| s.wrapping_add(q)) as f32;
     }
 }
 
@@ -226,48 +242,117 @@ pub(crate) fn narrow_q8_0(src: &[f32], out: &mut [u8]) {
     }
 }
 
-/// Online softmax over one page: scores of up to a page's slots, running maximum, rescaled sums.
+/// Query rows that share loads of keys and values.
+const SHARE: usize = 2;
+
+/// Online softmax over one page: scores of up to a page's slots, running maximum, rescaled sums. Neighbouring rows that
+/// see the same slots (heads of a group) share the loads; a row's own operations are the same either way.
 #[inline(always)]
 pub(crate) fn attend_page<const FMA: bool>(args: PageArgs<'_, '_>) {
-    let d = args.head_dim;
-    for row in args.rows.iter_mut().filter(|r| r.visible > 0) {
-        let mut buf = [0f32; crate::attend::PAGE];
-        let scores = &mut buf[..row.visible];
-        for (s, k) in scores.iter_mut().zip(args.k.chunks_exact(d)) {
-            *s = dot::<FMA>(row.q, k) * args.scale;
+    let (d, k, v, scale) = (args.head_dim, args.k, args.v, args.scale);
+    let mut rows = args.rows;
+    while let [first, rest @ ..] = rows {
+        if rest.first().is_some_and(|next| next.visible == first.visible) {
+            let (now, later) = std::mem::take(&mut rows).split_at_mut(SHARE);
+            attend_rows::<FMA, SHARE>(d, scale, k, v, now);
+            rows = later;
+        } else {
+            let (now, later) = std::mem::take(&mut rows).split_at_mut(1);
+            attend_rows::<FMA, 1>(d, scale, k, v, now);
+            rows = later;
         }
-        let top = max(scores);
-        let top = if top > row.max { top } else { row.max };
-        let keep = if row.max == f32::NEG_INFINITY { 0.0 } else { exp::<FMA>(row.max - top) };
-        row.max = top;
-        row.sum = row.sum * keep + exp_sum::<FMA>(scores, top);
-        weigh_values::<FMA>(scores, args.v, keep, row.acc);
     }
 }
 
-/// `acc = acc * keep + sum_j scores[j] * v[j]`, 64 columns at a time so that the sums stay in registers.
 #[inline(always)]
-fn weigh_values<const FMA: bool>(scores: &[f32], v: &[f32], keep: f32, acc: &mut [f32]) {
-    const W: usize = 64;
-    let d = acc.len();
-    let mut at = 0;
-    while at + W <= d {
-        let mut sum = [0f32; W];
-        for l in 0..W {
-            sum[l] = acc[at + l] * keep;
-        }
-        for (j, &p) in scores.iter().enumerate() {
-            let v = &v[j * d + at..j * d + at + W];
-            for l in 0..W {
-                sum[l] = fma::<FMA>(p, v[l], sum[l]);
+fn attend_rows<const FMA: bool, const R: usize>(d: usize, scale: f32, k: &[f32], v: &[f32], rows: &mut [RowState<'_>]) {
+    let n = rows[0].visible;
+    if n == 0 {
+        return;
+    }
+    let mut buf = [[0f32; PAGE]; R];
+    scores::<FMA, R>(d, std::array::from_fn(|r| rows[r].q), &k[..n * d], &mut buf);
+    let mut keep = [0f32; R];
+    for ((row, scores), keep) in rows.iter_mut().zip(&mut buf).zip(&mut keep) {
+        let scores = &mut scores[..n];
+        scores.iter_mut().for_each(|s| *s *= scale);
+        let top = max(scores);
+        let top = if top > row.max { top } else { row.max };
+        *keep = if row.max == f32::NEG_INFINITY { 0.0 } else { exp::<FMA>(row.max - top) };
+        row.max = top;
+        row.sum = row.sum * *keep + exp_sum::<FMA>(scores, top);
+    }
+    weigh_values::<FMA, R>(&buf, &v[..n * d], keep, rows);
+}
+
+/// Products of R queries with each key, four keys at a time in eight lanes each.
+#[inline(always)]
+fn scores<const FMA: bool, const R: usize>(d: usize, q: [&[f32]; R], k: &[f32], out: &mut [[f32; PAGE]; R]) {
+    const KEYS: usize = 4;
+    const W: usize = 8;
+    let full = d / W * W;
+    let mut block = |j: usize, keys: [&[f32]; KEYS], used: usize| {
+        let mut acc = [[[0f32; W]; KEYS]; R];
+        for c in (0..full).step_by(W) {
+            for r in 0..R {
+                for i in 0..KEYS {
+                    for l in 0..W {
+                        acc[r][i][l] = fma::<FMA>(q[r][c + l], keys[i][c + l], acc[r][i][l]);
+                    }
+                }
             }
         }
-        acc[at..at + W].copy_from_slice(&sum);
-        at += W;
+        for r in 0..R {
+            for i in 0..used {
+                let sum = fold(acc[r][i]);
+                out[r][j + i] = (full..d).fold(sum, |s, c| fma::<FMA>(q[r][c], keys[i][c], s));
+            }
+        }
+    };
+    let n = k.len() / d;
+    for j in (0..n).step_by(KEYS) {
+        // Past the last key the last one is repeated; its results are not stored.
+        let key = |i: usize| &k[(j + i).min(n - 1) * d..][..d];
+        block(j, std::array::from_fn(key), KEYS.min(n - j));
     }
-    for c in at..d {
-        let start = acc[c] * keep;
-        acc[c] = scores.iter().enumerate().fold(start, |s, (j, &p)| fma::<FMA>(p, v[j * d + c], s));
+}
+
+/// `acc = acc * keep + sum_j weights[j] * v[j]` for R rows, 32 columns at a time so that the sums stay in registers.
+#[inline(always)]
+fn weigh_values<const FMA: bool, const R: usize>(
+    weights: &[[f32; PAGE]; R],
+    v: &[f32],
+    keep: [f32; R],
+    rows: &mut [RowState<'_>],
+) {
+    const W: usize = 32;
+    let d = rows[0].acc.len();
+    let full = d / W * W;
+    for at in (0..full).step_by(W) {
+        let mut sum = [[0f32; W]; R];
+        for r in 0..R {
+            for l in 0..W {
+                sum[r][l] = rows[r].acc[at + l] * keep[r];
+            }
+        }
+        for (j, v) in v.chunks_exact(d).enumerate() {
+            let v: &[f32; W] = v[at..at + W].first_chunk().unwrap_or(&[0.0; W]);
+            for r in 0..R {
+                for l in 0..W {
+                    sum[r][l] = fma::<FMA>(weights[r][j], v[l], sum[r][l]);
+                }
+            }
+        }
+        for r in 0..R {
+            rows[r].acc[at..at + W].copy_from_slice(&sum[r]);
+        }
+    }
+    for r in 0..R {
+        for c in full..d {
+            let start = rows[r].acc[c] * keep[r];
+            let value = |j: usize| v[j * d + c];
+            rows[r].acc[c] = (0..v.len() / d).fold(start, |s, j| fma::<FMA>(weights[r][j], value(j), s));
+        }
     }
 }
 
@@ -281,8 +366,8 @@ macro_rules! vector_ops {
     };
     (@ [$($attr:tt)*], $fma:literal, $widen:path, $narrow:path) => {
         mod vector {
-            use crate::acts::Q8Mut;
-            use crate::kernels::{PageArgs, QuantizeQ8, VectorOps, body};
+            use crate::acts::CodesMut;
+            use crate::kernels::{PageArgs, VectorOps, body};
 
             crate::kernels::body::vector_ops!(@fns [$($attr)*]
                 dot(a: &[f32], b: &[f32]) -> f32 = body::dot::<$fma>;
@@ -293,7 +378,8 @@ macro_rules! vector_ops {
                 silu_mul(g: &[f32], u: &[f32], out: &mut [f32]) -> () = body::silu_mul::<$fma>;
                 softmax(x: &mut [f32]) -> () = body::softmax::<$fma>;
                 rope(x: &mut [f32], cos: &[f32], sin: &[f32]) -> () = body::rope::<$fma>;
-                quantize_q8(x: &[f32], out: Q8Mut<'_>) -> () = body::quantize_q8;
+                quantize_q8(x: &[f32], out: CodesMut<'_, i8>) -> () = body::quantize_q8;
+                quantize_q16(x: &[f32], out: CodesMut<'_, i16>) -> () = body::quantize_q16;
                 widen_f16(src: &[u8], out: &mut [f32]) -> () = $widen;
                 narrow_f16(src: &[f32], out: &mut [u8]) -> () = $narrow;
                 widen_bf16(src: &[u8], out: &mut [f32]) -> () = body::widen_bf16;
@@ -313,7 +399,8 @@ macro_rules! vector_ops {
                 silu_mul,
                 softmax,
                 rope,
-                quantize_q8: QuantizeQ8(quantize_q8),
+                quantize_q8,
+                quantize_q16,
                 widen_f16,
                 narrow_f16,
                 widen_bf16,

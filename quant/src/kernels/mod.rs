@@ -15,7 +15,7 @@ mod tile_f32;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 
-use crate::acts::{ActKinds, ActRow, Q8Mut};
+use crate::acts::{ActKinds, ActRow, CodesMut, GROUP};
 use crate::formats::DType;
 use crate::panel::Layout;
 
@@ -142,7 +142,8 @@ pub struct VectorOps {
     silu_mul: unsafe fn(&[f32], &[f32], &mut [f32]),
     softmax: unsafe fn(&mut [f32]),
     rope: unsafe fn(&mut [f32], &[f32], &[f32]),
-    pub(crate) quantize_q8: QuantizeQ8,
+    quantize_q8: unsafe fn(&[f32], CodesMut<'_, i8>),
+    quantize_q16: unsafe fn(&[f32], CodesMut<'_, i16>),
     widen_f16: unsafe fn(&[u8], &mut [f32]),
     narrow_f16: unsafe fn(&[f32], &mut [u8]),
     widen_bf16: unsafe fn(&[u8], &mut [f32]),
@@ -151,19 +152,6 @@ pub struct VectorOps {
     widen_q8_0: unsafe fn(&[u8], &mut [f32]),
     narrow_q8_0: unsafe fn(&[f32], &mut [u8]),
     attend_page: unsafe fn(PageArgs<'_, '_>),
-}
-
-/// The activation quantizer of a table.
-#[derive(Clone, Copy)]
-pub(crate) struct QuantizeQ8(unsafe fn(&[f32], Q8Mut<'_>));
-
-impl QuantizeQ8 {
-    /// Quantizes one row; see [`crate::acts`].
-    pub(crate) fn call(self, x: &[f32], out: Q8Mut<'_>) {
-        assert!(out.codes.len() == x.len() && out.scales.len() * 32 == x.len() && out.sums16.len() * 16 == x.len());
-        // SAFETY: the table's holder proves the ISA; lengths were checked.
-        unsafe { (self.0)(x, out) }
-    }
 }
 
 macro_rules! safe_ops {
@@ -215,6 +203,24 @@ impl VectorOps {
         assert_eq!(x.len(), weight.len(), "lengths given to rms_norm_in_place");
         // SAFETY: the table's holder proves the ISA; lengths were checked.
         unsafe { (self.rms_norm_in_place)(x, weight, eps) }
+    }
+
+    /// One row in the narrow integer form; see [`crate::acts`].
+    pub(crate) fn quantize_q8(&self, x: &[f32], out: CodesMut<'_, i8>) {
+        assert!(
+            out.codes.len() == x.len() && x.len() == out.scales.len() * GROUP && x.len() == out.dsums.len() * GROUP
+        );
+        // SAFETY: the table's holder proves the ISA; lengths were checked.
+        unsafe { (self.quantize_q8)(x, out) }
+    }
+
+    /// One row in the wide integer form; see [`crate::acts`].
+    pub(crate) fn quantize_q16(&self, x: &[f32], out: CodesMut<'_, i16>) {
+        assert!(
+            out.codes.len() == x.len() && x.len() == out.scales.len() * GROUP && x.len() == out.dsums.len() * GROUP
+        );
+        // SAFETY: the table's holder proves the ISA; lengths were checked.
+        unsafe { (self.quantize_q16)(x, out) }
     }
 
     /// Folds one page into the running softmax of each query row.

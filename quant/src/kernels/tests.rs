@@ -46,9 +46,13 @@ fn random_rows(dtype: DType, rows: usize, cols: usize, rng: &mut Rng) -> Vec<u8>
 }
 
 /// What a product of row `w` and an activation row means: exact f64 sums over the form that the cell reads.
-fn meaning(w: &[f32], act: &ActRow<'_>, q8: bool) -> (f64, f64) {
-    let value = |k: usize| {
-        if q8 { f64::from(act.codes[k]) * f64::from(act.scales[k / 32]) } else { f64::from(act.x[k]) }
+fn meaning(w: &[f32], act: &ActRow<'_>, kinds: ActKinds) -> (f64, f64) {
+    let value = |k: usize| match kinds {
+        ActKinds { q8: true, .. } => f64::from(act.q8.codes[k]) * f64::from(act.q8.scales[k / 32]),
+        ActKinds { q16: true, .. } => {
+            f64::from(act.q16.codes[k / 4 * 4 + [0, 2, 1, 3][k % 4]]) * f64::from(act.q16.scales[k / 32])
+        }
+        _ => f64::from(act.x[k]),
     };
     let terms = (0..w.len()).map(|k| f64::from(w[k]) * value(k));
     terms.fold((0.0, 0.0), |(s, size), t| (s + t, size + t.abs()))
@@ -83,7 +87,7 @@ fn check(kernels: &'static Kernels, dtype: DType, shape: (usize, usize, usize), 
             weight::run(team, &acts, &|_| true, &mut products);
             for i in 0..n {
                 for r in 0..rows {
-                    let (want, size) = meaning(&w32[r * cols..(r + 1) * cols], &acts.row(i), weight.acts().q8);
+                    let (want, size) = meaning(&w32[r * cols..(r + 1) * cols], &acts.row(i), weight.acts());
                     let got = f64::from(all[i * rows + r]);
                     assert!(
                         (got - want).abs() <= size * 3e-6 + 1e-6,
@@ -212,22 +216,25 @@ fn row_operations_agree_with_plain_loops() {
 }
 
 #[test]
-fn int8_activations_are_within_half_a_step() {
+fn integer_activations_are_within_half_a_step() {
     let pool = Pool::new(1, &[]).unwrap();
     for kernels in available() {
         let mut rng = Rng(3);
         let x: Vec<f32> = (0..256).map(|i| if i < 32 { 0.0 } else { rng.f32() * i as f32 }).collect();
-        let mut acts = Acts::new(256, ActKinds { q8: true }, kernels);
+        let mut acts = Acts::new(256, ActKinds { q8: true, q16: true }, kernels);
         pool.enter(1, |team| acts.fill(team, 1, |_, row| row.copy_from_slice(&x)));
         let row = acts.row(0);
         for (k, &x) in x.iter().enumerate() {
-            let step = row.scales[k / 32];
-            assert!((f32::from(row.codes[k]) * step - x).abs() <= 0.501 * step);
+            let narrow = f32::from(row.q8.codes[k]) * row.q8.scales[k / 32];
+            assert!((narrow - x).abs() <= 0.501 * row.q8.scales[k / 32]);
+            let wide = f32::from(row.q16.codes[k / 4 * 4 + [0, 2, 1, 3][k % 4]]) * row.q16.scales[k / 32];
+            assert!((wide - x).abs() <= 0.51 * row.q16.scales[k / 32]);
         }
         for g in 0..8 {
-            let sum = |r: std::ops::Range<usize>| row.codes[r].iter().map(|&c| i32::from(c)).sum::<i32>();
-            assert_eq!(i32::from(row.sums16[2 * g + 1]), sum(32 * g + 16..32 * g + 32));
-            assert_eq!(row.dsums[g], row.scales[g] * sum(32 * g..32 * g + 32) as f32);
+            let sum = row.q8.codes[32 * g..32 * g + 32].iter().map(|&c| i32::from(c)).sum::<i32>();
+            assert_eq!(row.q8.dsums[g], row.q8.scales[g] * sum as f32);
+            let sum = row.q16.codes[32 * g..32 * g + 32].iter().map(|&c| i32::from(c)).sum::<i32>();
+            assert_eq!(row.q16.dsums[g], row.q16.scales[g] * sum as f32);
         }
     }
 }

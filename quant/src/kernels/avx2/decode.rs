@@ -1,6 +1,6 @@
 //! The formats' halves of the AVX2 tile: where parts lie in a panel, and the integer products of a group.
 
-use super::tile::{Codes, Decode, Group, Pair, Sums, broadcast};
+use super::tile::{Codes, Decode, Group, Pair, Sums, act8, act16, quad8, sums16};
 use crate::acts::ActRow;
 use crate::kernels::PANEL;
 use crate::panel::{Q4_K_SUPER, Q6_K_SUPER};
@@ -45,7 +45,7 @@ unsafe fn nibbles(v: __m256i) -> [__m256i; 2] {
     }
 }
 
-/// Q8_0: signed codes; |code| times the activation with the code's sign, widened after each product pair.
+/// Q8_0: signed bytes, widened to 16 bits.
 pub(super) struct Q8_0 {
     scales: *const u8,
     codes: *const u8,
@@ -68,30 +68,27 @@ impl Decode for Q8_0 {
     unsafe fn unpack(&self, g: usize, buf: &mut Codes) {
         for q in 0..8 {
             // SAFETY: group g is inside the panel.
-            let [a, b] = unsafe { line(self.codes.add((g * 8 + q) * 64)) };
-            (buf.0[2 * q], buf.0[2 * q + 1]) = (a, b);
+            let pair = unsafe { line(self.codes.add((g * 8 + q) * 64)) };
+            for h in 0..2 {
+                // SAFETY: register operations of the caller's ISA.
+                unsafe {
+                    buf.0[4 * q + 2 * h] = _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(pair[h]));
+                    buf.0[4 * q + 2 * h + 1] = _mm256_srai_epi16::<8>(pair[h]);
+                }
+            }
         }
     }
 
     #[inline(always)]
+    unsafe fn act(act: &ActRow<'_>, g: usize) -> (f32, f32) {
+        // SAFETY: passed on to the caller.
+        unsafe { act16(act, g) }
+    }
+
+    #[inline(always)]
     unsafe fn sums<const N: usize>(&self, g: usize, buf: &Codes, acts: &[ActRow<'_>]) -> Sums<N> {
-        // SAFETY: activations have `cols` codes; the rest are register operations.
-        unsafe {
-            let ones = _mm256_set1_epi16(1);
-            let mut sums = [[_mm256_setzero_si256(); 2]; N];
-            for q in 0..8 {
-                for h in 0..2 {
-                    let w = buf.0[2 * q + h];
-                    let size = _mm256_abs_epi8(w);
-                    for i in 0..N {
-                        let a = _mm256_sign_epi8(broadcast(&acts[i], 32 * g + 4 * q), w);
-                        let p = _mm256_madd_epi16(_mm256_maddubs_epi16(size, a), ones);
-                        sums[i][h] = _mm256_add_epi32(sums[i][h], p);
-                    }
-                }
-            }
-            sums
-        }
+        // SAFETY: group g is inside the rows.
+        unsafe { sums16::<N>(32 * g, 8, &buf.0, acts) }
     }
 }
 
@@ -147,13 +144,19 @@ impl Decode for Q4K {
     }
 
     #[inline(always)]
+    unsafe fn act(act: &ActRow<'_>, g: usize) -> (f32, f32) {
+        // SAFETY: passed on to the caller.
+        unsafe { act8(act, g) }
+    }
+
+    #[inline(always)]
     unsafe fn sums<const N: usize>(&self, g: usize, buf: &Codes, acts: &[ActRow<'_>]) -> Sums<N> {
         // SAFETY: activations have `cols` codes; the rest are register operations.
         unsafe {
             let mut sums = [[_mm256_setzero_si256(); 2]; N];
             for q in 0..8 {
                 for i in 0..N {
-                    let a = broadcast(&acts[i], 32 * g + 4 * q);
+                    let a = quad8(&acts[i], 32 * g + 4 * q);
                     for h in 0..2 {
                         sums[i][h] = _mm256_add_epi16(sums[i][h], _mm256_maddubs_epi16(buf.0[2 * q + h], a));
                     }
@@ -165,25 +168,21 @@ impl Decode for Q4K {
     }
 }
 
-/// Q6_K: codes below 64 around 32, a signed byte as scale for each 16; two product pairs fit 16 bits.
+/// Q6_K: codes below 64 around 32, a signed byte as scale for each 16; 16-bit products.
 pub(super) struct Q6K {
     d: *const u8,
     body: *const u8,
 }
 
 impl Q6K {
-    /// The two scales of group `g`, each as a pair of equal 16-bit lanes per row.
+    /// The scales of the 16 weights `2 * g + half`, as 32-bit integers per row.
     #[inline(always)]
-    unsafe fn scale16(&self, g: usize, half: usize) -> Pair<__m256i> {
+    unsafe fn scale32(&self, g: usize, half: usize) -> Pair<__m256i> {
         // SAFETY: group g is inside the panel.
         unsafe {
             let p = self.body.add(g / 8 * Q6_K_SUPER + (2 * (g % 8) + half) * PANEL);
             let s = _mm_loadu_si128(p.cast());
-            let wide = |s: __m128i| {
-                let s = _mm256_cvtepi8_epi32(s);
-                _mm256_or_si256(_mm256_slli_epi32::<16>(s), _mm256_and_si256(s, _mm256_set1_epi32(0xffff)))
-            };
-            [wide(s), wide(_mm_srli_si128::<8>(s))]
+            [_mm256_cvtepi8_epi32(s), _mm256_cvtepi8_epi32(_mm_srli_si128::<8>(s))]
         }
     }
 }
@@ -207,21 +206,17 @@ impl Decode for Q6K {
         unsafe {
             let p = self.body.add(g / 8 * Q6_K_SUPER + 256);
             let (low, high) = (p.add(g % 8 * 256), p.add(2048 + g % 8 * 128));
-            let mask = _mm256_set1_epi8(0x30);
-            for j in 0..2 {
-                let top = line(high.add(64 * j));
-                for i in 0..2 {
-                    let pair = line(low.add(64 * (2 * j + i)));
-                    for h in 0..2 {
-                        let [a, b] = nibbles(pair[h]);
-                        let (ta, tb) = if i == 0 {
-                            (_mm256_slli_epi16::<4>(top[h]), _mm256_slli_epi16::<2>(top[h]))
-                        } else {
-                            (top[h], _mm256_srli_epi16::<2>(top[h]))
-                        };
-                        let q = 4 * j + 2 * i;
-                        buf.0[2 * q + h] = _mm256_or_si256(a, _mm256_and_si256(ta, mask));
-                        buf.0[2 * (q + 1) + h] = _mm256_or_si256(b, _mm256_and_si256(tb, mask));
+            let (top_bits, byte, center) = (_mm256_set1_epi8(0x30), _mm256_set1_epi16(0xff), _mm256_set1_epi16(32));
+            for i in 0..4 {
+                let (pair, top) = (line(low.add(64 * i)), line(high.add(64 * (i / 2))));
+                for h in 0..2 {
+                    let t = if i % 2 == 0 { top[h] } else { _mm256_srli_epi16::<4>(top[h]) };
+                    let tops = [_mm256_slli_epi16::<4>(t), _mm256_slli_epi16::<2>(t)];
+                    for (o, low) in nibbles(pair[h]).into_iter().enumerate() {
+                        let codes = _mm256_or_si256(low, _mm256_and_si256(tops[o], top_bits));
+                        let at = 4 * (2 * i + o) + 2 * h;
+                        buf.0[at] = _mm256_sub_epi16(_mm256_and_si256(codes, byte), center);
+                        buf.0[at + 1] = _mm256_sub_epi16(_mm256_srli_epi16::<8>(codes), center);
                     }
                 }
             }
@@ -229,34 +224,27 @@ impl Decode for Q6K {
     }
 
     #[inline(always)]
+    unsafe fn act(act: &ActRow<'_>, g: usize) -> (f32, f32) {
+        // SAFETY: passed on to the caller.
+        unsafe { act16(act, g) }
+    }
+
+    #[inline(always)]
     unsafe fn sums<const N: usize>(&self, g: usize, buf: &Codes, acts: &[ActRow<'_>]) -> Sums<N> {
-        // SAFETY: activations have `cols` codes; the rest are register operations.
+        // SAFETY: group g is inside the rows; the rest are register operations.
         unsafe {
-            let mut sums = [[_mm256_setzero_si256(); 2]; N];
+            let mut total = [[_mm256_setzero_si256(); 2]; N];
             for half in 0..2 {
-                let scale = self.scale16(g, half);
+                let scale = self.scale32(g, half);
+                let sums = sums16::<N>(32 * g + 16 * half, 4, &buf.0[16 * half..], acts);
                 for i in 0..N {
-                    let mut parts = [[_mm256_setzero_si256(); 2]; 2];
-                    for q in 0..4 {
-                        let a = broadcast(&acts[i], 32 * g + 16 * half + 4 * q);
-                        for h in 0..2 {
-                            let p = _mm256_maddubs_epi16(buf.0[8 * half + 2 * q + h], a);
-                            parts[q / 2][h] = _mm256_add_epi16(parts[q / 2][h], p);
-                        }
-                    }
-                    // -32 * scale * (sum of the 16 activations), as two equal 16-bit halves.
-                    let off = -16 * *acts[i].sums16.get_unchecked(2 * g + half);
                     for h in 0..2 {
-                        let p = _mm256_add_epi32(
-                            _mm256_madd_epi16(parts[0][h], scale[h]),
-                            _mm256_madd_epi16(parts[1][h], scale[h]),
-                        );
-                        let p = _mm256_add_epi32(p, _mm256_madd_epi16(_mm256_set1_epi16(off), scale[h]));
-                        sums[i][h] = _mm256_add_epi32(sums[i][h], p);
+                        // At most 16 * 32 * 8191 * 128 per half: two of them fit 32 bits.
+                        total[i][h] = _mm256_add_epi32(total[i][h], _mm256_mullo_epi32(sums[i][h], scale[h]));
                     }
                 }
             }
-            sums
+            total
         }
     }
 }

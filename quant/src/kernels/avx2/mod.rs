@@ -25,13 +25,15 @@ pub(crate) static TABLE: Kernels =
     Kernels { name: "avx2", supported: crate::isa::has_avx2, cell, rows_cell: cell_f32, vector: vector::OPS };
 
 fn cell(dtype: DType) -> Cell {
-    let tile: TileFn = match dtype {
-        DType::Q8_0 => q8_0,
-        DType::Q4_K => q4_k,
-        DType::Q6_K => q6_k,
+    let narrow = ActKinds { q8: true, ..ActKinds::default() };
+    let wide = ActKinds { q16: true, ..ActKinds::default() };
+    let (acts, tile): (ActKinds, TileFn) = match dtype {
+        DType::Q8_0 => (wide, q8_0),
+        DType::Q4_K => (narrow, q4_k),
+        DType::Q6_K => (wide, q6_k),
         _ => return cell_f32(dtype),
     };
-    Cell { layout: Layout::R16, acts: ActKinds { q8: true }, prompt: tile, generated: tile }
+    Cell { layout: Layout::R16, acts, prompt: tile, generated: tile }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]

@@ -1,19 +1,20 @@
-//! The AVX2 tile skeleton: 16 interleaved weight rows times any number of int8 activation rows.
+//! The AVX2 tile skeleton: 16 interleaved weight rows times any number of integer activation rows.
 //!
 //! ```text
 //! for each block of up to 32 activation rows:           (sums of a block stay in L1)
 //!     for each group of 32 weights:
-//!         unpack the group once: 8 quads x 16 rows as bytes, scales and minima as f32 per row
+//!         unpack the group once: 32 codes of 16 rows, scales and minima as f32 per row
 //!         for each activation row, four at a time:
-//!             isum[row] = sum over the quads of code * activation      (exact integers)
+//!             isum[row] = sum over the group of code * activation      (exact integers)
 //!             sum[row] += (scale[row] * a.scale) * isum[row];  sum[row] -= min[row] * a.dsum
 //! ```
 //! Tricks: a lane is a row, so nothing is ever summed across lanes; activation quads are broadcast by plain loads;
-//! four activation rows share each load of codes. Codes below 16 allow eight products per 16-bit lane before widening
-//! (8 * 2 * 15 * 127 = 30480), so Q4_K spends two instructions per 32 products.
+//! four activation rows share each load of codes. Codes below 16 allow eight 8-bit products per 16-bit lane before
+//! widening (8 * 2 * 15 * 127 = 30480), so Q4_K spends two instructions per 32 products. Six- and eight-bit codes
+//! would have to be widened after one or two products anyway; there 16-bit products with the wide activations cost the
+//! same four instructions per 32 and lose nothing.
 //!
-//! A (weight row, activation row) pair sees the same operations in the same order whatever the block it is in; with one
-//! activation row the unpacked codes go through registers instead of the buffer, with the same values.
+//! A (weight row, activation row) pair sees the same operations in the same order whatever the block it is in.
 
 use crate::acts::ActRow;
 use crate::kernels::{PANEL, Tile};
@@ -46,13 +47,15 @@ pub(super) trait Decode {
     unsafe fn group(&self, g: usize) -> Group;
     /// Unpacks the codes of group `g` into `buf` as the format's `sums` wants them.
     unsafe fn unpack(&self, g: usize, buf: &mut Codes);
+    /// The group's scale and dsum of an activation row, in the form that `sums` reads.
+    unsafe fn act(act: &ActRow<'_>, g: usize) -> (f32, f32);
     /// Exact integer sums of the group for N activation rows.
     unsafe fn sums<const N: usize>(&self, g: usize, buf: &Codes, acts: &[ActRow<'_>]) -> Sums<N>;
 }
 
-/// The unpacked codes of a group: quad q of rows 8h..8h+8 is vector `2q + h`.
+/// The unpacked codes of a group, in the order that the format's `sums` reads them.
 #[repr(align(64))]
-pub(super) struct Codes(pub [__m256i; 16]);
+pub(super) struct Codes(pub [__m256i; 32]);
 
 /// One tile of a format.
 ///
@@ -65,7 +68,7 @@ pub(super) unsafe fn run<D: Decode>(t: &Tile<'_>) {
         let d = D::new(t.weights.as_ptr(), t.cols);
         for (acts, out) in t.acts.chunks(BLOCK).zip(t.out.chunks(BLOCK)) {
             let mut sums = [[_mm256_setzero_ps(); 2]; BLOCK];
-            let mut codes = Codes([_mm256_setzero_si256(); 16]);
+            let mut codes = Codes([_mm256_setzero_si256(); 32]);
             for g in 0..t.cols / 32 {
                 let group = d.group(g);
                 d.unpack(g, &mut codes);
@@ -101,8 +104,8 @@ unsafe fn step<D: Decode, const N: usize>(
     unsafe {
         let isums = d.sums::<N>(g, codes, acts);
         for i in 0..N {
-            let scale = _mm256_set1_ps(*acts[i].scales.get_unchecked(g));
-            let dsum = _mm256_set1_ps(*acts[i].dsums.get_unchecked(g));
+            let (scale, dsum) = D::act(&acts[i], g);
+            let (scale, dsum) = (_mm256_set1_ps(scale), _mm256_set1_ps(dsum));
             for h in 0..2 {
                 let s = _mm256_mul_ps(group.scale[h], scale);
                 sums[i][h] = _mm256_fmadd_ps(s, _mm256_cvtepi32_ps(isums[i][h]), sums[i][h]);
@@ -130,9 +133,52 @@ unsafe fn store(sum: &Pair<__m256>, out: *mut f32, rows: usize) {
     }
 }
 
-/// Four activation codes in every lane.
+/// Narrow activation codes `k..k + 4` in every lane.
 #[inline(always)]
-pub(super) unsafe fn broadcast(act: &ActRow<'_>, k: usize) -> __m256i {
+pub(super) unsafe fn quad8(act: &ActRow<'_>, k: usize) -> __m256i {
     // SAFETY: k + 4 <= cols, the length of the codes.
-    unsafe { _mm256_set1_epi32(act.codes.as_ptr().add(k).cast::<i32>().read_unaligned()) }
+    unsafe { _mm256_set1_epi32(act.q8.codes.as_ptr().add(k).cast::<i32>().read_unaligned()) }
+}
+
+/// Wide activation codes stored at `k` and `k + 1` in every lane.
+#[inline(always)]
+pub(super) unsafe fn pair16(act: &ActRow<'_>, k: usize) -> __m256i {
+    // SAFETY: k + 2 <= cols, the length of the codes.
+    unsafe { _mm256_set1_epi32(act.q16.codes.as_ptr().add(k).cast::<i32>().read_unaligned()) }
+}
+
+/// Scale and dsum of the narrow form.
+#[inline(always)]
+pub(super) unsafe fn act8(act: &ActRow<'_>, g: usize) -> (f32, f32) {
+    // SAFETY: g is a group of the row.
+    unsafe { (*act.q8.scales.get_unchecked(g), *act.q8.dsums.get_unchecked(g)) }
+}
+
+/// Scale and dsum of the wide form.
+#[inline(always)]
+pub(super) unsafe fn act16(act: &ActRow<'_>, g: usize) -> (f32, f32) {
+    // SAFETY: g is a group of the row.
+    unsafe { (*act.q16.scales.get_unchecked(g), *act.q16.dsums.get_unchecked(g)) }
+}
+
+/// Sums of 16-bit products: `quads` quads of a group from quad `first` on. Codes of quad q are the vectors
+/// `4 * q + 2 * half + j`, where j = 0 has elements 0 and 2 of the quad and j = 1 elements 1 and 3.
+#[inline(always)]
+pub(super) unsafe fn sums16<const N: usize>(k: usize, quads: usize, codes: &[__m256i], acts: &[ActRow<'_>]) -> Sums<N> {
+    // SAFETY: k + 4 * quads <= cols; the rest are register operations.
+    unsafe {
+        let mut sums = [[_mm256_setzero_si256(); 2]; N];
+        for q in 0..quads {
+            for j in 0..2 {
+                for i in 0..N {
+                    let a = pair16(&acts[i], k + 4 * q + 2 * j);
+                    for h in 0..2 {
+                        let p = _mm256_madd_epi16(*codes.get_unchecked(4 * q + 2 * h + j), a);
+                        sums[i][h] = _mm256_add_epi32(sums[i][h], p);
+                    }
+                }
+            }
+        }
+        sums
+    }
 }
