@@ -7,6 +7,8 @@
 //! Names are `attend/ISA/KV TYPE/DEPTH/ROWS`, `sample/...`, `tokenize/...` and `pass/MODEL/...`. Attention has the heads
 //! of Qwen3-0.6B (16 over 8, 128 values) and one thread; its rate counts the bytes of keys and values that are seen.
 
+#![allow(missing_docs, reason = "criterion's macro writes a public function without any")]
+
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use lapwing::batch::Role;
 use lapwing::cli::model_args;

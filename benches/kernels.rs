@@ -6,6 +6,8 @@
 //! Names are `product/FORMAT/ISA/ROWSxCOLS/n=N` and `vector/OP/ISA/N`. For n = 1 and 4 (rows of generated tokens) the
 //! rate is that of the weights, in bytes per second; for n = 32 (prompt rows) one element is one multiply-add.
 
+#![allow(missing_docs, reason = "criterion's macro writes a public function without any")]
+
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use lapwing::sample::Rng;
 use lapwing_quant::DType;
