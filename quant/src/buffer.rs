@@ -74,7 +74,21 @@ impl DerefMut for Aligned {
 }
 
 /// Who keeps mapped bytes alive.
-pub type Owner = Arc<dyn AsRef<[u8]> + Send + Sync>;
+pub trait Source: Send + Sync {
+    /// All bytes.
+    fn bytes(&self) -> &[u8];
+    /// Nobody will read this range soon: the memory behind it may be given back, as long as reading it again works.
+    fn release(&self, _range: Range<usize>) {}
+}
+
+impl Source for Vec<u8> {
+    fn bytes(&self) -> &[u8] {
+        self
+    }
+}
+
+/// A shared [`Source`].
+pub type Owner = Arc<dyn Source>;
 
 /// A tensor's bytes: a part of somebody's map, or an own buffer.
 #[derive(Clone)]
@@ -88,8 +102,15 @@ pub enum Bytes {
 impl Bytes {
     /// A view of a part of the owner's bytes; `None` when the range is outside.
     pub fn mapped(owner: Owner, range: Range<usize>) -> Option<Self> {
-        (*owner).as_ref().get(range.clone())?;
+        owner.bytes().get(range.clone())?;
         Some(Self::Mapped(owner, range))
+    }
+
+    /// Tells the owner that these bytes will not be read soon.
+    pub fn release(&self) {
+        if let Self::Mapped(owner, range) = self {
+            owner.release(range.clone());
+        }
     }
 }
 
@@ -97,7 +118,7 @@ impl Deref for Bytes {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
         match self {
-            Self::Mapped(owner, range) => &(**owner).as_ref()[range.clone()],
+            Self::Mapped(owner, range) => &owner.bytes()[range.clone()],
             Self::Own(own) => own,
         }
     }

@@ -68,6 +68,7 @@ impl Weight {
             panel::pack_r16(dtype, &src[i * panel_bytes..end], cols, out);
         });
         let len = own.len();
+        self.bytes.release();
         self.bytes = Bytes::Own(Arc::new(own));
         self.cell = cell;
         Ok(len)

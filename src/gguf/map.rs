@@ -1,4 +1,4 @@
-//! A model file mapped into memory: the only `unsafe` outside `quant`.
+//! A model file mapped into memory: the only `unsafe` outside `quant` (mapping it, and giving pages back).
 //!
 //! Invariant: the map is read-only and lives as long as the [`Map`]; slices of it are handed out by borrow only.
 
@@ -54,6 +54,17 @@ impl Map {
     pub(super) fn will_need(&self, start: usize, len: usize) {
         #[cfg(unix)]
         let _hint_only = self.mmap.advise_range(memmap2::Advice::WillNeed, start, len);
+        #[cfg(not(unix))]
+        let _ = (start, len);
+    }
+
+    /// Gives back the memory behind `len` bytes from `start`, which are read from the file again when needed. Only a
+    /// hint, as above.
+    #[allow(unsafe_code)]
+    pub(super) fn release(&self, start: usize, len: usize) {
+        // SAFETY: the map is read-only and backed by a file, so a page that is dropped comes back with the same bytes.
+        #[cfg(unix)]
+        let _hint_only = unsafe { self.mmap.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, len) };
         #[cfg(not(unix))]
         let _ = (start, len);
     }

@@ -55,6 +55,13 @@ impl<'a> Tensor<'a> {
         &self.gguf.files[self.entry.shard].map.bytes()[self.entry.start..self.entry.start + self.entry.length]
     }
 
+    /// Gives back the memory behind a part of the payload; reading it again fetches it from the file.
+    pub fn release(&self, part: std::ops::Range<usize>) {
+        let end = part.end.min(self.entry.length);
+        let start = part.start.min(end);
+        self.gguf.files[self.entry.shard].map.release(self.entry.start + start, end - start);
+    }
+
     /// Index of the file it is in, into [`Gguf::files`].
     pub fn shard(&self) -> usize {
         self.entry.shard

@@ -2,19 +2,26 @@
 
 use crate::error::{Error, Result};
 use crate::gguf::{Gguf, Tensor};
-use lapwing_quant::buffer::{Bytes, Owner};
+use lapwing_quant::buffer::{self, Bytes, Owner};
 use lapwing_quant::formats;
 use lapwing_quant::kernels::Kernels;
 use lapwing_quant::threads::Pool;
 use lapwing_quant::weight::Weight;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A tensor's bytes together with the file that they are mapped from.
 struct Held(Arc<Gguf>, String);
 
-impl AsRef<[u8]> for Held {
-    fn as_ref(&self) -> &[u8] {
+impl buffer::Source for Held {
+    fn bytes(&self) -> &[u8] {
         self.0.tensor(&self.1).map_or(&[], |t| t.bytes())
+    }
+
+    fn release(&self, range: Range<usize>) {
+        if let Some(tensor) = self.0.tensor(&self.1) {
+            tensor.release(range);
+        }
     }
 }
 
