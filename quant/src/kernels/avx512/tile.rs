@@ -25,6 +25,8 @@ use std::arch::x86_64::*;
 const BLOCK: usize = 32;
 /// Activation rows that share loads of codes.
 const SHARE: usize = 8;
+/// Code vectors whose products the compiler is to write out, so that activations are read at constant offsets.
+const UNROLL: usize = 4;
 
 /// One group of 32 weights of 16 rows, unpacked; `C` is the codes, as the format's `sums` reads them.
 pub(super) struct Group<C> {
@@ -56,7 +58,7 @@ pub(super) trait Sums {
     /// The group's scale and dsum of an activation row, in the form that `sums` reads.
     unsafe fn act(act: &ActRow<'_>, g: usize) -> (f32, f32);
     /// Exact integer sums of group `g` for N activation rows.
-    unsafe fn sums<const N: usize>(&self, g: usize, acts: &[ActRow<'_>; N]) -> [__m512i; N];
+    unsafe fn sums<const N: usize>(&self, g: usize, acts: &[ActRow<'_>]) -> [__m512i; N];
 }
 
 impl Sums for Narrow {
@@ -67,19 +69,37 @@ impl Sums for Narrow {
     }
 
     #[inline(always)]
-    unsafe fn sums<const N: usize>(&self, g: usize, acts: &[ActRow<'_>; N]) -> [__m512i; N] {
+    unsafe fn sums<const N: usize>(&self, g: usize, acts: &[ActRow<'_>]) -> [__m512i; N] {
         // SAFETY: the 32 codes from 32 * g on are inside the row; the rest are register operations.
         unsafe {
             let mut sums = [_mm512_setzero_si512(); N];
-            for q in 0..8 {
-                for i in 0..N {
-                    let quad = acts[i].q8.codes.as_ptr().add(32 * g + 4 * q).cast::<i32>().read_unaligned();
-                    sums[i] = _mm512_dpbusd_epi32(sums[i], self[q], _mm512_set1_epi32(quad));
+            for (part, codes) in self.as_chunks::<UNROLL>().0.iter().enumerate() {
+                for (q, &codes) in codes.iter().enumerate() {
+                    let at = 32 * g + 4 * (UNROLL * part + q);
+                    for (sum, act) in sums.iter_mut().zip(acts) {
+                        let quad = act.q8.codes.as_ptr().add(at).cast::<i32>().read_unaligned();
+                        *sum = _mm512_dpbusd_epi32(*sum, codes, _mm512_set1_epi32(quad));
+                    }
                 }
             }
             sums
         }
     }
+}
+
+/// `sum` plus, per 32-bit lane, both products of the 16-bit halves of `a` and `b`.
+///
+/// The same as `_mm512_dpwssd_epi32`, which LLVM, for processors where a chain of it would be slow, takes apart into a
+/// multiplication and an addition: twice the instructions in a loop that their number limits.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vnni")]
+fn dpwssd(mut sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
+    // SAFETY: a register operation of this function's ISA.
+    unsafe {
+        std::arch::asm!("vpdpwssd {}, {}, {}", inout(zmm_reg) sum, in(zmm_reg) a, in(zmm_reg) b,
+            options(pure, nomem, nostack, preserves_flags));
+    }
+    sum
 }
 
 impl Sums for Wide {
@@ -90,14 +110,17 @@ impl Sums for Wide {
     }
 
     #[inline(always)]
-    unsafe fn sums<const N: usize>(&self, g: usize, acts: &[ActRow<'_>; N]) -> [__m512i; N] {
+    unsafe fn sums<const N: usize>(&self, g: usize, acts: &[ActRow<'_>]) -> [__m512i; N] {
         // SAFETY: the 32 codes from 32 * g on are inside the row; the rest are register operations.
         unsafe {
             let mut sums = [_mm512_setzero_si512(); N];
-            for v in 0..16 {
-                for i in 0..N {
-                    let pair = acts[i].q16.codes.as_ptr().add(32 * g + 2 * v).cast::<i32>().read_unaligned();
-                    sums[i] = _mm512_dpwssd_epi32(sums[i], self[v], _mm512_set1_epi32(pair));
+            for (part, codes) in self.as_chunks::<UNROLL>().0.iter().enumerate() {
+                for (v, &codes) in codes.iter().enumerate() {
+                    let at = 32 * g + 2 * (UNROLL * part + v);
+                    for (sum, act) in sums.iter_mut().zip(acts) {
+                        let pair = act.q16.codes.as_ptr().add(at).cast::<i32>().read_unaligned();
+                        *sum = dpwssd(*sum, codes, _mm512_set1_epi32(pair));
+                    }
                 }
             }
             sums
@@ -114,24 +137,24 @@ pub(super) unsafe fn run<D: Decode>(t: &Tile<'_>) {
     // SAFETY: all pointers stay inside the panel, the activation rows (whose lengths equal `cols`) and `out`.
     unsafe {
         let d = D::new(t.weights.as_ptr(), t.cols);
-        match *t.acts {
-            [a] => few::<D, 1>(&d, t, &[a]),
-            [a, b] => few::<D, 2>(&d, t, &[a, b]),
-            [a, b, c] => few::<D, 3>(&d, t, &[a, b, c]),
-            [a, b, c, e] => few::<D, 4>(&d, t, &[a, b, c, e]),
+        match t.acts.len() {
+            1 => few::<D, 1>(&d, t),
+            2 => few::<D, 2>(&d, t),
+            3 => few::<D, 3>(&d, t),
+            4 => few::<D, 4>(&d, t),
             _ => many(&d, t),
         }
     }
 }
 
-/// All of the tile's activation rows at once, sums in registers.
+/// All N activation rows of the tile at once, sums in registers.
 #[inline(always)]
-unsafe fn few<D: Decode, const N: usize>(d: &D, t: &Tile<'_>, acts: &[ActRow<'_>; N]) {
+unsafe fn few<D: Decode, const N: usize>(d: &D, t: &Tile<'_>) {
     // SAFETY: passed on from `run`.
     unsafe {
         let mut sums = [_mm512_setzero_ps(); N];
         for g in 0..t.cols / 32 {
-            step(&d.group(g), g, acts, &mut sums);
+            step::<D::Codes, N>(&d.group(g), g, t.acts, &mut sums);
         }
         for (&sum, &out) in sums.iter().zip(t.out) {
             store(sum, out, t.rows);
@@ -142,52 +165,41 @@ unsafe fn few<D: Decode, const N: usize>(d: &D, t: &Tile<'_>, acts: &[ActRow<'_>
 /// Blocks of activation rows, sums in L1.
 #[inline(always)]
 unsafe fn many<D: Decode>(d: &D, t: &Tile<'_>) {
-    // SAFETY: passed on from `run`.
-    unsafe {
-        for (acts, out) in t.acts.chunks(BLOCK).zip(t.out.chunks(BLOCK)) {
+    for first in (0..t.acts.len()).step_by(BLOCK) {
+        let acts = &t.acts[first..t.acts.len().min(first + BLOCK)];
+        // SAFETY: passed on from `run`.
+        unsafe {
             let mut sums = [_mm512_setzero_ps(); BLOCK];
             for g in 0..t.cols / 32 {
                 let group = d.group(g);
-                let (shared, rest) = acts.as_chunks::<SHARE>();
-                let (sums, rest_sums) = sums.split_at_mut(shared.len() * SHARE);
-                for (acts, sums) in shared.iter().zip(sums.as_chunks_mut::<SHARE>().0) {
-                    step(&group, g, acts, sums);
+                let mut i = 0;
+                while i + SHARE <= acts.len() {
+                    step::<D::Codes, SHARE>(&group, g, &acts[i..], &mut sums[i..]);
+                    i += SHARE;
                 }
-                let (rest, rest_sums) = steps::<D::Codes, 4>(&group, g, rest, rest_sums);
-                let (rest, rest_sums) = steps::<D::Codes, 2>(&group, g, rest, rest_sums);
-                steps::<D::Codes, 1>(&group, g, rest, rest_sums);
+                if i + 4 <= acts.len() {
+                    step::<D::Codes, 4>(&group, g, &acts[i..], &mut sums[i..]);
+                    i += 4;
+                }
+                if i + 2 <= acts.len() {
+                    step::<D::Codes, 2>(&group, g, &acts[i..], &mut sums[i..]);
+                    i += 2;
+                }
+                if i < acts.len() {
+                    step::<D::Codes, 1>(&group, g, &acts[i..], &mut sums[i..]);
+                }
             }
-            for (&sum, &out) in sums.iter().zip(out) {
+            for (&sum, &out) in sums[..acts.len()].iter().zip(&t.out[first..]) {
                 store(sum, out, t.rows);
             }
         }
     }
 }
 
-/// A step for the first N activation rows, if there are so many; gives the others.
+/// Adds group `g` times the first N activation rows to their sums.
 #[inline(always)]
-unsafe fn steps<'a, 'b, C: Sums, const N: usize>(
-    group: &Group<C>,
-    g: usize,
-    acts: &'a [ActRow<'a>],
-    sums: &'b mut [__m512],
-) -> (&'a [ActRow<'a>], &'b mut [__m512]) {
-    match (acts.split_first_chunk::<N>(), sums.len() >= N) {
-        (Some((first, rest)), true) => {
-            let (sums, rest_sums) = sums.split_at_mut(N);
-            for sums in sums.as_chunks_mut::<N>().0 {
-                // SAFETY: passed on from `run`.
-                unsafe { step(group, g, first, sums) };
-            }
-            (rest, rest_sums)
-        }
-        _ => (acts, sums),
-    }
-}
-
-/// Adds group `g` times N activation rows to their sums.
-#[inline(always)]
-unsafe fn step<C: Sums, const N: usize>(group: &Group<C>, g: usize, acts: &[ActRow<'_>; N], sums: &mut [__m512; N]) {
+unsafe fn step<C: Sums, const N: usize>(group: &Group<C>, g: usize, acts: &[ActRow<'_>], sums: &mut [__m512]) {
+    let (acts, sums) = (&acts[..N], &mut sums[..N]);
     // SAFETY: passed on from `run`.
     unsafe {
         let isums = group.codes.sums::<N>(g, acts);
