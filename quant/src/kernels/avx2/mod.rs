@@ -5,6 +5,7 @@ mod simd;
 mod tile;
 
 pub(super) use decode::q4_k_six;
+pub(super) use simd::Avx2;
 
 use crate::acts::ActKinds;
 use crate::formats::DType;

@@ -3,6 +3,7 @@
 //! The f32 tiles and row operations are the shared bodies compiled for this ISA; conversions of halves are AVX2's.
 
 mod decode;
+mod simd;
 mod tile;
 
 use crate::acts::ActKinds;
@@ -13,12 +14,13 @@ use crate::panel::Layout;
 super::body::vector_ops!(
     enable = "avx512f,avx512bw,avx512vl,avx512vnni",
     fma = true,
+    simd = crate::kernels::avx512::simd::Avx512,
     widen_f16 = crate::kernels::avx2::widen_f16,
     narrow_f16 = crate::kernels::avx2::narrow_f16
 );
 super::tile_f32::f32_tiles!(
     enable = "avx512f,avx512bw,avx512vl,avx512vnni",
-    fma = true,
+    simd = crate::kernels::avx512::simd::Avx512,
     widen_f16 = crate::kernels::avx2::widen_f16
 );
 
