@@ -51,6 +51,7 @@ make_iso() {
     cp "$root/bin/busybox" "$work/init/bin/"
     [ -z "$tree" ] || cp -RL "$tree/." "$work/init/"
     cp "$1" "$work/init/bin/program"
+    chmod +x "$work/init/bin/program"
     shift
     cat >"$work/init/init" <<END
 #!/bin/busybox sh
