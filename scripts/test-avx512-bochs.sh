@@ -4,7 +4,8 @@
 # of the plain test command.
 #
 #     scripts/test-avx512-bochs.sh [--fetch] [arguments of the test binary]
-#     scripts/test-avx512-bochs.sh --binary FILE [arguments]       a static x86-64 program of your own
+#     scripts/test-avx512-bochs.sh --binary FILE [arguments]       a static x86-64 program (or busybox script) of your own
+#     scripts/test-avx512-bochs.sh --tree DIR ...                  DIR's files are in the guest's root folder, too
 #
 # --fetch downloads the Debian packages below and unpacks them under target/bochs/root; nothing is installed.
 # LAPWING_BOCHS_TIMEOUT: seconds for each binary (default 1800). LAPWING_REQUIRE_ISA is passed on.
@@ -48,7 +49,9 @@ make_iso() {
     rm -rf "$work/init" "$work/iso" "$work/boot.iso"
     mkdir -p "$work/init/bin" "$work/init/proc" "$work/init/dev" "$work/init/tmp" "$work/iso/isolinux"
     cp "$root/bin/busybox" "$work/init/bin/"
+    [ -z "$tree" ] || cp -RL "$tree/." "$work/init/"
     cp "$1" "$work/init/bin/program"
+    chmod +x "$work/init/bin/program"
     shift
     cat >"$work/init/init" <<END
 #!/bin/busybox sh
@@ -115,10 +118,12 @@ END
 }
 
 binary=
+tree=
 while [ $# -gt 0 ]; do
     case $1 in
         --fetch) fetch; shift ;;
         --binary) binary=$2; shift 2 ;;
+        --tree) tree=$2; shift 2 ;;
         *) break ;;
     esac
 done

@@ -16,6 +16,8 @@ mod tile_f32;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 
 use crate::acts::{ActKinds, ActRow, CodesMut, GROUP};
 use crate::formats::DType;
@@ -89,6 +91,8 @@ impl std::fmt::Debug for Kernels {
 
 /// Every table, widest first. `scalar` is last and always there.
 const TABLES: &[&Kernels] = &[
+    #[cfg(target_arch = "x86_64")]
+    &avx512::TABLE,
     #[cfg(target_arch = "x86_64")]
     &avx2::TABLE,
     &scalar::TABLE,

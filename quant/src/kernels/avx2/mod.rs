@@ -4,6 +4,9 @@ mod decode;
 mod simd;
 mod tile;
 
+pub(super) use decode::q4_k_six;
+pub(super) use simd::Avx2;
+
 use crate::acts::ActKinds;
 use crate::formats::DType;
 use crate::kernels::{Cell, Kernels, Tile, TileFn};
@@ -61,7 +64,7 @@ unsafe fn q6_k(t: &Tile<'_>) {
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-fn widen_f16(src: &[u8], out: &mut [f32]) {
+pub(super) fn widen_f16(src: &[u8], out: &mut [f32]) {
     let (s, o) = (src.chunks_exact(16), out.chunks_exact_mut(8));
     let tail = s.remainder();
     let mut done = 0;
@@ -74,7 +77,7 @@ fn widen_f16(src: &[u8], out: &mut [f32]) {
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-fn narrow_f16(src: &[f32], out: &mut [u8]) {
+pub(super) fn narrow_f16(src: &[f32], out: &mut [u8]) {
     let s = src.chunks_exact(8);
     let tail = s.remainder();
     let mut done = 0;
