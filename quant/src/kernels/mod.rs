@@ -14,6 +14,8 @@ mod tile_f32;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 
 use crate::acts::{ActKinds, ActRow, CodesMut, GROUP};
 use crate::formats::DType;
@@ -89,6 +91,10 @@ impl std::fmt::Debug for Kernels {
 const TABLES: &[&Kernels] = &[
     #[cfg(target_arch = "x86_64")]
     &avx2::TABLE,
+    #[cfg(target_arch = "aarch64")]
+    &neon::DOTPROD,
+    #[cfg(target_arch = "aarch64")]
+    &neon::TABLE,
     &scalar::TABLE,
 ];
 
