@@ -110,3 +110,6 @@ fn narrow_f16(src: &[f32], out: &mut [u8]) {
     }
     crate::kernels::halves::narrow_f16(s.1, o.1);
 }
+
+#[cfg(test)]
+mod tests;
