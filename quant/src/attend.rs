@@ -265,3 +265,6 @@ impl Task<'_> {
         plane.dtype.widen(self.kernels, &plane.bytes[at..at + used * row], out);
     }
 }
+
+#[cfg(test)]
+mod tests;

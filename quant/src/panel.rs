@@ -63,12 +63,15 @@ pub fn pack_r16(dtype: DType, src: &[u8], cols: usize, out: &mut [u8]) {
     }
 }
 
-/// Puts `quad` of row `r` into line `line` (64 bytes each) of `lines`, shifted left by `shift`.
-fn put_quad(lines: &mut [u8], line: usize, r: usize, quad: [u8; 4], shift: u32) {
+/// Puts the quad of row `r` into line `line` (64 bytes each) of `lines`.
+fn put_quad(lines: &mut [u8], line: usize, r: usize, quad: u32) {
     let at = line * 64 + 4 * r;
-    for (o, q) in lines[at..at + 4].iter_mut().zip(quad) {
-        *o |= q << shift;
-    }
+    lines[at..at + 4].copy_from_slice(&quad.to_le_bytes());
+}
+
+/// Four bytes as one word.
+fn quad_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
 fn pack_q8_0(row: &[u8], r: usize, out: &mut [u8]) {
@@ -77,8 +80,8 @@ fn pack_q8_0(row: &[u8], r: usize, out: &mut [u8]) {
     for (g, block) in row.chunks_exact(34).enumerate() {
         let at = (g * PANEL + r) * 2;
         header[at..at + 2].copy_from_slice(&block[..2]);
-        for (q, quad) in block[2..].as_chunks::<4>().0.iter().enumerate() {
-            put_quad(codes, g * 8 + q, r, *quad, 0);
+        for q in 0..8 {
+            put_quad(codes, g * 8 + q, r, quad_at(block, 2 + 4 * q));
         }
     }
 }
@@ -105,9 +108,9 @@ fn pack_q4_k(row: &[u8], r: usize, out: &mut [u8]) {
         }
         let codes = &mut out[256..];
         for g in 0..8 {
-            for (q, quad) in block.qs[g / 2 * 32..][..32].as_chunks::<4>().0.iter().enumerate() {
-                let quad = quad.map(|b| (b >> (4 * (g % 2))) & 15);
-                put_quad(codes, g * 4 + q / 2, r, quad, 4 * (q as u32 % 2));
+            let low = |q: usize| quad_at(&block.qs, g / 2 * 32 + 4 * q) >> (4 * (g % 2)) & 0x0f0f_0f0f;
+            for i in 0..4 {
+                put_quad(codes, g * 4 + i, r, low(2 * i) | low(2 * i + 1) << 4);
             }
         }
     }
@@ -123,21 +126,19 @@ fn pack_q6_k(row: &[u8], r: usize, out: &mut [u8]) {
             out[g * PANEL + r] = scale as u8;
         }
         let (low, high) = out[256..].split_at_mut(2048);
-        for k in (0..256).step_by(4) {
-            let (g, q) = (k / 32, k % 32 / 4);
-            let quad: [u8; 4] = std::array::from_fn(|i| q6_code(block, k + i));
-            put_quad(low, g * 4 + q / 2, r, quad.map(|c| c & 15), 4 * (q as u32 % 2));
-            put_quad(high, g * 2 + q / 4, r, quad.map(|c| c >> 4), 2 * (q as u32 % 4));
+        for g in 0..8 {
+            let (half, t) = (g / 4, g % 4);
+            let low = |q: usize| quad_at(&block.ql, 64 * half + 32 * (t % 2) + 4 * q) >> (4 * (t / 2)) & 0x0f0f_0f0f;
+            let high = |q: usize| quad_at(&block.qh, 32 * half + 4 * q) >> (2 * t) & 0x0303_0303;
+            for i in 0..4 {
+                put_quad(&mut out[256..], g * 4 + i, r, low(2 * i) | low(2 * i + 1) << 4);
+            }
+            for j in 0..2 {
+                let fields = (0..4).fold(0, |all, i| all | high(4 * j + i) << (2 * i));
+                put_quad(&mut out[2304..], g * 2 + j, r, fields);
+            }
         }
     }
-}
-
-/// The six-bit code of weight `k` of a Q6_K block.
-fn q6_code(block: &Q6_K, k: usize) -> u8 {
-    let (half, t, l) = (k / 128, k % 128 / 32, k % 32);
-    let low = block.ql[64 * half + 32 * (t % 2) + l] >> (4 * (t / 2));
-    let high = block.qh[32 * half + l] >> (2 * t);
-    (low & 15) | ((high & 3) << 4)
 }
 
 /// Row `r` of a panel as f32.

@@ -1,9 +1,17 @@
 //! The program: commands, their flags, and everything that is printed. Results go to stdout, the rest to stderr.
 
+pub mod answer;
+pub mod bench;
+pub mod inspect;
+pub mod interrupt;
 pub mod isa;
 pub mod logits;
 pub mod model_args;
 pub mod output;
+pub mod prompt_args;
+pub mod run;
+pub mod sample_args;
+pub mod tokenize;
 
 use crate::error::{Error, Result};
 use clap::{Parser, Subcommand};
@@ -20,8 +28,16 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Answer one prompt.
+    Run(Box<run::RunArgs>),
+    /// Show what a model file holds.
+    Inspect(inspect::InspectArgs),
+    /// Show the token ids of a text.
+    Tokenize(tokenize::TokenizeArgs),
     /// Write the logits of a text or of token ids to a safetensors file.
     Logits(Box<logits::LogitsArgs>),
+    /// Measure the speed of models: tests, columns and fields as llama-bench has them.
+    Bench(Box<bench::BenchArgs>),
     /// List the instruction sets of this machine and which one is used.
     Isa(isa::IsaArgs),
 }
@@ -39,6 +55,7 @@ pub fn main() -> ExitCode {
     match dispatch(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Stop::Pipe) => ExitCode::SUCCESS,
+        Err(Stop::Interrupted) => ExitCode::from(interrupt::EXIT_CODE),
         Err(Stop::Error(e)) => {
             output::error(&e);
             ExitCode::from(e.exit_code())
@@ -47,8 +64,14 @@ pub fn main() -> ExitCode {
 }
 
 /// Names of more than one letter behind a single dash, as llama.cpp's users type them.
-const SINGLE_DASH: [(&str, &str); 4] =
-    [("-ctk", "--cache-type-k"), ("-ctv", "--cache-type-v"), ("-tb", "--threads-batch"), ("-sys", "--system-prompt")];
+const SINGLE_DASH: [(&str, &str); 6] = [
+    ("-ctk", "--cache-type-k"),
+    ("-ctv", "--cache-type-v"),
+    ("-tb", "--threads-batch"),
+    ("-sys", "--system-prompt"),
+    ("-pg", "--pg"),
+    ("-ub", "--ubatch-size"),
+];
 
 fn long_name(arg: OsString) -> OsString {
     match SINGLE_DASH.iter().find(|(short, _)| arg == *short) {
@@ -59,7 +82,11 @@ fn long_name(arg: OsString) -> OsString {
 
 fn dispatch(command: Command) -> std::result::Result<(), Stop> {
     match command {
+        Command::Run(args) => run::run(&args),
+        Command::Inspect(args) => inspect::inspect(&args),
+        Command::Tokenize(args) => tokenize::tokenize(&args),
         Command::Logits(args) => logits::logits(&args),
+        Command::Bench(args) => bench::bench(&args),
         Command::Isa(args) => isa::isa(&args),
     }
 }
@@ -70,6 +97,8 @@ pub enum Stop {
     Error(Error),
     /// Whoever read the output has closed it, which is not an error.
     Pipe,
+    /// Ctrl-C was pressed; what was to be said about it was said.
+    Interrupted,
 }
 
 impl From<Error> for Stop {

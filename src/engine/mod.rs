@@ -3,6 +3,7 @@
 //! It knows no request, no text and no sampling; callers hold the [`Sequence`]s. A prompt is read in chunks of at most
 //! [`UBATCH`] tokens; where the borders fall never changes a result.
 
+pub mod generate;
 mod options;
 
 pub use options::EngineOptions;
@@ -10,7 +11,8 @@ pub use options::EngineOptions;
 use crate::batch::{Batch, Role, Span};
 use crate::error::{Error, Result};
 use crate::gguf::Gguf;
-use crate::kv::{Kv, Sequence, store};
+pub use crate::kv::Sequence;
+use crate::kv::{Kv, store};
 use crate::model::{Compute, Config, LoadOptions, Qwen3, Scratch};
 use lapwing_quant::attend::PAGE;
 use lapwing_quant::kernels::Kernels;

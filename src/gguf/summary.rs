@@ -148,6 +148,18 @@ impl Summary {
             writeln!(out, "  {:8} {:5} tensors  {:>10}", row.type_name, row.tensors, human(row.bytes))?;
         }
         writeln!(out, "\ntensors ({})", self.tensors.len())?;
+        self.write_tensors(out)
+    }
+
+    /// The tensors alone as plain text, a line for each.
+    pub fn tensors_text(&self) -> String {
+        let mut out = String::new();
+        // Writing to a String cannot fail.
+        let _ = self.write_tensors(&mut out);
+        out
+    }
+
+    fn write_tensors(&self, out: &mut String) -> std::fmt::Result {
         let width = self.tensors.iter().map(|row| row.name.chars().count()).max().unwrap_or(0);
         for row in &self.tensors {
             let name = escaped(&row.name);

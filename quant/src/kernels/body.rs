@@ -5,7 +5,6 @@
 //! there; apart from that, every ISA adds in the same order.
 
 use crate::acts::{CodesMut, GROUP, TOP8, TOP16};
-use crate::kernels::PageArgs;
 
 /// Independent partial sums of a reduction.
 pub(crate) const LANES: usize = 16;
@@ -99,7 +98,7 @@ pub(crate) fn silu_mul<const FMA: bool>(gate: &[f32], up: &[f32], out: &mut [f32
 }
 
 #[inline(always)]
-fn max(x: &[f32]) -> f32 {
+pub(crate) fn max(x: &[f32]) -> f32 {
     let mut m = [f32::NEG_INFINITY; LANES];
     let chunks = x.chunks_exact(LANES);
     let tail = chunks.remainder();
@@ -113,7 +112,7 @@ fn max(x: &[f32]) -> f32 {
 
 /// `x = exp(x - shift)`; gives the sum.
 #[inline(always)]
-fn exp_sum<const FMA: bool>(x: &mut [f32], shift: f32) -> f32 {
+pub(crate) fn exp_sum<const FMA: bool>(x: &mut [f32], shift: f32) -> f32 {
     let mut sum = [0f32; LANES];
     let mut chunks = x.chunks_exact_mut(LANES);
     for c in &mut chunks {
@@ -241,63 +240,18 @@ pub(crate) fn narrow_q8_0(src: &[f32], out: &mut [u8]) {
     }
 }
 
-/// Online softmax over one page: scores of up to a page's slots, running maximum, rescaled sums.
-#[inline(always)]
-pub(crate) fn attend_page<const FMA: bool>(args: PageArgs<'_, '_>) {
-    let d = args.head_dim;
-    for row in args.rows.iter_mut().filter(|r| r.visible > 0) {
-        let mut buf = [0f32; crate::attend::PAGE];
-        let scores = &mut buf[..row.visible];
-        for (s, k) in scores.iter_mut().zip(args.k.chunks_exact(d)) {
-            *s = dot::<FMA>(row.q, k) * args.scale;
-        }
-        let top = max(scores);
-        let top = if top > row.max { top } else { row.max };
-        let keep = if row.max == f32::NEG_INFINITY { 0.0 } else { exp::<FMA>(row.max - top) };
-        row.max = top;
-        row.sum = row.sum * keep + exp_sum::<FMA>(scores, top);
-        weigh_values::<FMA>(scores, args.v, keep, row.acc);
-    }
-}
-
-/// `acc = acc * keep + sum_j scores[j] * v[j]`, 64 columns at a time so that the sums stay in registers.
-#[inline(always)]
-fn weigh_values<const FMA: bool>(scores: &[f32], v: &[f32], keep: f32, acc: &mut [f32]) {
-    const W: usize = 64;
-    let d = acc.len();
-    let mut at = 0;
-    while at + W <= d {
-        let mut sum = [0f32; W];
-        for l in 0..W {
-            sum[l] = acc[at + l] * keep;
-        }
-        for (j, &p) in scores.iter().enumerate() {
-            let v = &v[j * d + at..j * d + at + W];
-            for l in 0..W {
-                sum[l] = fma::<FMA>(p, v[l], sum[l]);
-            }
-        }
-        acc[at..at + W].copy_from_slice(&sum);
-        at += W;
-    }
-    for c in at..d {
-        let start = acc[c] * keep;
-        acc[c] = scores.iter().enumerate().fold(start, |s, (j, &p)| fma::<FMA>(p, v[j * d + c], s));
-    }
-}
-
 /// Instantiates the row operations for one instruction set, as a module `vector` with a const `OPS`.
 macro_rules! vector_ops {
-    (enable = $feature:literal, fma = $fma:literal, widen_f16 = $widen:path, narrow_f16 = $narrow:path) => {
-        crate::kernels::body::vector_ops!(@ [#[target_feature(enable = $feature)]], $fma, $widen, $narrow);
+    (enable = $feature:literal, fma = $fma:literal, simd = $simd:path, widen_f16 = $widen:path, narrow_f16 = $narrow:path) => {
+        crate::kernels::body::vector_ops!(@ [#[target_feature(enable = $feature)]], $fma, $simd, $widen, $narrow);
     };
-    (fma = $fma:literal, widen_f16 = $widen:path, narrow_f16 = $narrow:path) => {
-        crate::kernels::body::vector_ops!(@ [], $fma, $widen, $narrow);
+    (fma = $fma:literal, simd = $simd:path, widen_f16 = $widen:path, narrow_f16 = $narrow:path) => {
+        crate::kernels::body::vector_ops!(@ [], $fma, $simd, $widen, $narrow);
     };
-    (@ [$($attr:tt)*], $fma:literal, $widen:path, $narrow:path) => {
+    (@ [$($attr:tt)*], $fma:literal, $simd:path, $widen:path, $narrow:path) => {
         mod vector {
             use crate::acts::CodesMut;
-            use crate::kernels::{PageArgs, VectorOps, body};
+            use crate::kernels::{PageArgs, VectorOps, body, page};
 
             crate::kernels::body::vector_ops!(@fns [$($attr)*]
                 dot(a: &[f32], b: &[f32]) -> f32 = body::dot::<$fma>;
@@ -317,8 +271,13 @@ macro_rules! vector_ops {
                 widen_f32(src: &[u8], out: &mut [f32]) -> () = body::widen_f32;
                 widen_q8_0(src: &[u8], out: &mut [f32]) -> () = body::widen_q8_0;
                 narrow_q8_0(src: &[f32], out: &mut [u8]) -> () = body::narrow_q8_0;
-                attend_page(args: PageArgs<'_, '_>) -> () = body::attend_page::<$fma>;
             );
+
+            $($attr)*
+            unsafe fn attend_page(args: PageArgs<'_, '_>) {
+                // SAFETY: this function has the instruction set; its caller checked the lengths.
+                unsafe { page::attend::<$simd, $fma>(args) }
+            }
 
             pub(crate) const OPS: VectorOps = VectorOps {
                 dot,

@@ -9,7 +9,9 @@
 
 mod body;
 mod halves;
+mod page;
 mod scalar;
+mod simd;
 mod tile_f32;
 
 #[cfg(target_arch = "x86_64")]

@@ -7,10 +7,11 @@ use crate::kernels::Kernels;
 
 super::body::vector_ops!(
     fma = false,
+    simd = crate::kernels::simd::Plain,
     widen_f16 = crate::kernels::halves::widen_f16,
     narrow_f16 = crate::kernels::halves::narrow_f16
 );
-super::tile_f32::f32_tiles!(fma = false, widen_f16 = crate::kernels::halves::widen_f16);
+super::tile_f32::f32_tiles!(simd = crate::kernels::simd::Plain, widen_f16 = crate::kernels::halves::widen_f16);
 
 /// The scalar table.
 pub(crate) static TABLE: Kernels =

@@ -1,6 +1,6 @@
 //! The formats' halves of the AVX2 tile: where parts lie in a panel, and the integer products of a group.
 
-use super::tile::{Codes, Decode, Group, Pair, Sums, act8, act16, quad8, sums16};
+use super::tile::{Codes, Decode, Group, Pair, Sums, act8, act16, rolled, sums16};
 use crate::acts::ActRow;
 use crate::kernels::PANEL;
 use crate::panel::{Q4_K_SUPER, Q6_K_SUPER};
@@ -154,11 +154,14 @@ impl Decode for Q4K {
         // SAFETY: activations have `cols` codes; the rest are register operations.
         unsafe {
             let mut sums = [[_mm256_setzero_si256(); 2]; N];
-            for q in 0..8 {
+            let at: [*const i8; N] = std::array::from_fn(|i| acts[i].q8.codes.as_ptr().add(32 * g));
+            let codes = buf.0.as_ptr();
+            for q in 0..rolled(8) {
+                let w = [*codes.add(2 * q), *codes.add(2 * q + 1)];
                 for i in 0..N {
-                    let a = quad8(&acts[i], 32 * g + 4 * q);
+                    let a = _mm256_set1_epi32(at[i].add(4 * q).cast::<i32>().read_unaligned());
                     for h in 0..2 {
-                        sums[i][h] = _mm256_add_epi16(sums[i][h], _mm256_maddubs_epi16(buf.0[2 * q + h], a));
+                        sums[i][h] = _mm256_add_epi16(sums[i][h], _mm256_maddubs_epi16(w[h], a));
                     }
                 }
             }

@@ -1,6 +1,7 @@
 //! The table for x86 with AVX2, FMA and f16 conversion: integer tiles over R16 panels, f32 tiles for the rest.
 
 mod decode;
+mod simd;
 mod tile;
 
 use crate::acts::ActKinds;
@@ -15,10 +16,15 @@ use std::arch::x86_64::{
 super::body::vector_ops!(
     enable = "avx2,fma,f16c",
     fma = true,
+    simd = crate::kernels::avx2::simd::Avx2,
     widen_f16 = crate::kernels::avx2::widen_f16,
     narrow_f16 = crate::kernels::avx2::narrow_f16
 );
-super::tile_f32::f32_tiles!(enable = "avx2,fma,f16c", fma = true, widen_f16 = crate::kernels::avx2::widen_f16);
+super::tile_f32::f32_tiles!(
+    enable = "avx2,fma,f16c",
+    simd = crate::kernels::avx2::simd::Avx2,
+    widen_f16 = crate::kernels::avx2::widen_f16
+);
 
 /// The AVX2 table.
 pub(crate) static TABLE: Kernels =

@@ -133,20 +133,6 @@ unsafe fn store(sum: &Pair<__m256>, out: *mut f32, rows: usize) {
     }
 }
 
-/// Narrow activation codes `k..k + 4` in every lane.
-#[inline(always)]
-pub(super) unsafe fn quad8(act: &ActRow<'_>, k: usize) -> __m256i {
-    // SAFETY: k + 4 <= cols, the length of the codes.
-    unsafe { _mm256_set1_epi32(act.q8.codes.as_ptr().add(k).cast::<i32>().read_unaligned()) }
-}
-
-/// Wide activation codes stored at `k` and `k + 1` in every lane.
-#[inline(always)]
-pub(super) unsafe fn pair16(act: &ActRow<'_>, k: usize) -> __m256i {
-    // SAFETY: k + 2 <= cols, the length of the codes.
-    unsafe { _mm256_set1_epi32(act.q16.codes.as_ptr().add(k).cast::<i32>().read_unaligned()) }
-}
-
 /// Scale and dsum of the narrow form.
 #[inline(always)]
 pub(super) unsafe fn act8(act: &ActRow<'_>, g: usize) -> (f32, f32) {
@@ -168,17 +154,26 @@ pub(super) unsafe fn sums16<const N: usize>(k: usize, quads: usize, codes: &[__m
     // SAFETY: k + 4 * quads <= cols; the rest are register operations.
     unsafe {
         let mut sums = [[_mm256_setzero_si256(); 2]; N];
-        for q in 0..quads {
+        let at: [*const i16; N] = std::array::from_fn(|i| acts[i].q16.codes.as_ptr().add(k));
+        let codes = codes.as_ptr();
+        for q in 0..rolled(quads) {
             for j in 0..2 {
+                let w = [*codes.add(4 * q + j), *codes.add(4 * q + 2 + j)];
                 for i in 0..N {
-                    let a = pair16(&acts[i], k + 4 * q + 2 * j);
+                    let a = _mm256_set1_epi32(at[i].add(4 * q + 2 * j).cast::<i32>().read_unaligned());
                     for h in 0..2 {
-                        let p = _mm256_madd_epi16(*codes.get_unchecked(4 * q + 2 * h + j), a);
-                        sums[i][h] = _mm256_add_epi32(sums[i][h], p);
+                        sums[i][h] = _mm256_add_epi32(sums[i][h], _mm256_madd_epi16(w[h], a));
                     }
                 }
             }
         }
         sums
     }
+}
+
+/// A loop count that the compiler cannot see: unrolled fully, it would regroup the integer sums into trees that do not
+/// fit the registers.
+#[inline(always)]
+pub(super) fn rolled(n: usize) -> usize {
+    std::hint::black_box(n)
 }

@@ -1,0 +1,238 @@
+//! `lapwing bench`: the speed of models, with llama-bench's flags, test names, columns and JSON fields, so that figures
+//! of the two programs can be laid side by side. Also this machine's memory bandwidth, and how much of it each test of
+//! generation uses: the ceiling that is left.
+
+mod lists;
+mod machine;
+mod measure;
+mod model_name;
+mod record;
+mod report;
+
+use super::model_args::{ComputeArgs, ContextArgs, FileArgs, ModelArgs};
+use super::{Outcome, output};
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use clap::Args;
+use lapwing_quant::{cores, probe};
+use lists::List;
+use measure::Test;
+use model_name::ModelName;
+use record::{Record, Setting};
+use report::{Format, Report};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// Tokens of one test: a prompt, then generated ones; either may be 0, not both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Tokens of the prompt.
+    pub n_prompt: usize,
+    /// Tokens to generate.
+    pub n_gen: usize,
+}
+
+/// Flags of `bench`. Where a list is taken, every combination is measured.
+#[derive(Args)]
+pub struct BenchArgs {
+    /// A model: a GGUF file (any shard of a split one); may be given several times.
+    #[arg(short, long, value_name = "FILE", required = true)]
+    model: Vec<PathBuf>,
+    /// Overrule a metadata value of every model: KEY=TYPE:VALUE, TYPE is int, float, bool or str.
+    #[arg(long, value_name = "KEY=TYPE:VALUE")]
+    override_kv: Vec<String>,
+    /// Lengths of prompts to read; 0 for none. Lists and ranges: 128,256 or 1-4 or 0-8+2 or 1-16*2.
+    #[arg(short = 'p', long, value_name = "LIST", default_value = "512", value_parser = lists::list)]
+    n_prompt: List,
+    /// Numbers of tokens to generate; 0 for none.
+    #[arg(short, long, value_name = "LIST", default_value = "128", value_parser = lists::list)]
+    n_gen: List,
+    /// Read a prompt of P tokens and generate N, as one test; may be given several times [also -pg].
+    #[arg(long = "pg", value_name = "P,N", value_parser = lists::pair)]
+    pg: Vec<Shape>,
+    /// Numbers of tokens that are in the cache before a test begins.
+    #[arg(short = 'd', long, value_name = "LIST", default_value = "0", value_parser = lists::list)]
+    n_depth: List,
+    /// Most tokens given to the engine in one go.
+    #[arg(short, long, value_name = "LIST", default_value = "2048", value_parser = lists::positive)]
+    batch_size: List,
+    /// Most tokens of one forward pass [also -ub].
+    #[arg(long, value_name = "LIST", default_value = "512", value_parser = lists::positive)]
+    ubatch_size: List,
+    /// Numbers of threads [default: performance cores].
+    #[arg(short, long, value_name = "LIST", value_parser = lists::positive)]
+    threads: Option<List>,
+    /// How often each test is repeated.
+    #[arg(short, long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    repetitions: u16,
+    /// Format of the result: md, csv, json or jsonl.
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value = "md")]
+    output: Format,
+    /// Do not run each test once untimed before.
+    #[arg(long)]
+    no_warmup: bool,
+    /// Do not measure the memory's bandwidth.
+    #[arg(long)]
+    no_bandwidth: bool,
+    /// Instruction set to use (see `lapwing isa`) [default: the widest].
+    #[arg(long, env = "LAPWING_ISA", value_name = "NAME")]
+    isa: Option<String>,
+    /// Keep the weights as they are in the file, mapped, instead of arranging a copy for the kernels.
+    #[arg(long)]
+    no_repack: bool,
+    /// Do not pin threads to cores.
+    #[arg(long)]
+    no_pin: bool,
+    #[command(flatten)]
+    context: ContextArgs,
+    /// Say what is done and how fast.
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+/// Runs the command.
+pub fn bench(args: &BenchArgs) -> Outcome {
+    let tests = args.tests()?;
+    let threads = match &args.threads {
+        Some(List(list)) => list.clone(),
+        None => vec![cores::default_threads(&cores::detect())],
+    };
+    if let Some(most) = threads.iter().find(|&&t| t > 1024) {
+        return Err(Error::usage(format!("{most} threads are not between 1 and 1024")).into());
+    }
+    if cfg!(debug_assertions) {
+        output::warn("this is a debug build; figures mean nothing, build with --release");
+    }
+    let warmup = if args.no_warmup { "no warm-up" } else { "an untimed warm-up before each test" };
+    output::note(&format!("{} repetitions, {warmup}; sampling and tokenizing are not measured", args.repetitions));
+    let mut report = Report::new(args.output);
+    let mut bandwidths = BTreeMap::new();
+    for path in &args.model {
+        let model = args.model_args(path);
+        for &threads in &threads {
+            args.measure_model(model.clone(), threads, &tests, &mut bandwidths, &mut report)?;
+        }
+    }
+    report.finish()
+}
+
+impl BenchArgs {
+    /// The tests to run on each model with each number of threads.
+    fn tests(&self) -> Result<Vec<Test>> {
+        let prompts = self.n_prompt.0.iter().map(|&n_prompt| Shape { n_prompt, n_gen: 0 });
+        let gens = self.n_gen.0.iter().map(|&n_gen| Shape { n_prompt: 0, n_gen });
+        let shapes: Vec<Shape> =
+            prompts.chain(gens).filter(|s| s.n_prompt + s.n_gen > 0).chain(self.pg.iter().copied()).collect();
+        if shapes.is_empty() {
+            return Err(Error::usage("there is nothing to measure: -p and -n are 0 and there is no -pg"));
+        }
+        let (repetitions, warmup) = (usize::from(self.repetitions), !self.no_warmup);
+        let mut tests = Vec::new();
+        for &batch in &self.batch_size.0 {
+            for &ubatch in &self.ubatch_size.0 {
+                for &depth in &self.n_depth.0 {
+                    tests.extend(shapes.iter().map(|&shape| Test { shape, depth, batch, ubatch, repetitions, warmup }));
+                }
+            }
+        }
+        Ok(tests)
+    }
+
+    fn model_args(&self, path: &std::path::Path) -> ModelArgs {
+        ModelArgs {
+            file: FileArgs { model: path.to_path_buf(), override_kv: self.override_kv.clone() },
+            compute: ComputeArgs {
+                threads: None,
+                threads_batch: None,
+                isa: self.isa.clone(),
+                no_repack: self.no_repack,
+                no_pin: self.no_pin,
+            },
+            context: self.context.clone(),
+            verbose: self.verbose,
+        }
+    }
+
+    /// The context to reserve: what the tests need, unless more was asked for.
+    fn context_length(&self, tests: &[Test], most: usize) -> Result<usize> {
+        let needed = tests.iter().map(Test::context).max().unwrap_or(1);
+        if needed > most {
+            output::warn(&format!(
+                "tests of {needed} tokens are beyond this model's {most}: speeds hold, text would not"
+            ));
+        }
+        match self.context.ctx_size {
+            None => Ok(needed),
+            Some(0) => Ok(needed.max(most)),
+            Some(n) if n < needed => {
+                Err(Error::usage(format!("the tests need a context of {needed} tokens, -c says {n}; leave -c out")))
+            }
+            Some(n) => Ok(n),
+        }
+    }
+
+    /// All tests of one model with one number of threads. The model is loaded anew, so that its threads are started
+    /// and pinned as in any other command.
+    fn measure_model(
+        &self,
+        mut args: ModelArgs,
+        threads: usize,
+        tests: &[Test],
+        bandwidths: &mut BTreeMap<usize, f64>,
+        report: &mut Report,
+    ) -> Outcome {
+        args.compute.threads = Some(threads);
+        machine::forget_peak();
+        let started = Instant::now();
+        let gguf = args.file.open()?;
+        let most = crate::model::Config::read(&gguf, &args.context.rope())?.max_context();
+        let n_ctx = self.context_length(tests, most)?;
+        let mut engine = args.load(&gguf, 1, Some(n_ctx))?;
+        let load_ns = started.elapsed().as_nanos() as u64;
+        let mut setting = Setting {
+            model: ModelName::of(&gguf)?,
+            threads,
+            load_ns,
+            bandwidth: None,
+            cache: (self.context.cache_type_k, self.context.cache_type_v),
+            isa: engine.kernels().name,
+            bytes_per_token: engine.model().bytes_per_token(),
+            repack: !self.no_repack,
+        };
+        // The probe's buffer is not the model's: the peak is taken before, and forgotten after.
+        let loaded_peak = machine::peak_rss();
+        if !self.no_bandwidth {
+            setting.bandwidth = Some(bandwidth(&engine, threads, bandwidths)?);
+        }
+        let peak_known = self.no_bandwidth || machine::forget_peak();
+        for test in tests {
+            let what = format!("{}, {threads} threads: {}", gguf.path().display(), test.name());
+            let test_time = machine::utc_now();
+            let times = measure::run(&mut engine, test, &mut |i| match i {
+                0 if self.verbose => output::note(&format!("{what}: warm-up")),
+                i if i > 0 && self.verbose => output::note(&format!("{what}: run {i} of {}", test.repetitions)),
+                _ => {}
+            })?;
+            let peak = if peak_known { machine::peak_rss().max(loaded_peak) } else { None };
+            let record = Record::new(&setting, test, test_time, &times, peak);
+            output::note(&format!("{what}: {:.2} tokens/s", record.avg_ts));
+            report.add(record)?;
+        }
+        Ok(())
+    }
+}
+
+/// Bytes per second that the engine's threads read; measured once for each number of threads.
+fn bandwidth(engine: &Engine, threads: usize, known: &mut BTreeMap<usize, f64>) -> Result<f64> {
+    if let Some(&found) = known.get(&threads) {
+        return Ok(found);
+    }
+    /// Enough for every cache that does not say its size, and the most to take from a small machine.
+    const BYTES: (usize, usize) = (256 << 20, 1 << 30);
+    let bytes = machine::last_cache().map_or(BYTES.0, |cache| cache.saturating_mul(4).clamp(BYTES.0, BYTES.1));
+    output::note(&format!("reading {} MiB of memory with {threads} threads", bytes >> 20));
+    let found = probe::read_bandwidth(engine.pool(), threads, bytes, 5).map_err(Error::limit)?;
+    known.insert(threads, found);
+    Ok(found)
+}
