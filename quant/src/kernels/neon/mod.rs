@@ -5,6 +5,7 @@
 
 mod decode;
 mod products;
+mod simd;
 mod tile;
 
 use crate::acts::ActKinds;
@@ -18,10 +19,15 @@ use std::arch::aarch64::{
 super::body::vector_ops!(
     enable = "neon",
     fma = true,
+    simd = crate::kernels::neon::simd::Neon,
     widen_f16 = crate::kernels::neon::widen_f16,
     narrow_f16 = crate::kernels::neon::narrow_f16
 );
-super::tile_f32::f32_tiles!(enable = "neon", fma = true, widen_f16 = crate::kernels::neon::widen_f16);
+super::tile_f32::f32_tiles!(
+    enable = "neon",
+    simd = crate::kernels::neon::simd::Neon,
+    widen_f16 = crate::kernels::neon::widen_f16
+);
 
 /// The table of every 64-bit Arm.
 pub(crate) static TABLE: Kernels =
