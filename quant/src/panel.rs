@@ -51,7 +51,7 @@ pub fn has_r16(dtype: DType) -> bool {
 /// When the format has no R16 layout, or the lengths do not fit.
 pub fn pack_r16(dtype: DType, src: &[u8], cols: usize, out: &mut [u8]) {
     let row_bytes = cols / dtype.block_len() * dtype.block_bytes();
-    assert!(out.len() == PANEL * row_bytes && src.len() % row_bytes == 0 && src.len() <= out.len());
+    assert!(out.len() == PANEL * row_bytes && src.len().is_multiple_of(row_bytes) && src.len() <= out.len());
     out.fill(0);
     for (r, row) in src.chunks_exact(row_bytes).enumerate() {
         match dtype {
@@ -125,7 +125,6 @@ fn pack_q6_k(row: &[u8], r: usize, out: &mut [u8]) {
         for (g, &scale) in block.scales.iter().enumerate() {
             out[g * PANEL + r] = scale as u8;
         }
-        let (low, high) = out[256..].split_at_mut(2048);
         for g in 0..8 {
             let (half, t) = (g / 4, g % 4);
             let low = |q: usize| quad_at(&block.ql, 64 * half + 32 * (t % 2) + 4 * q) >> (4 * (t / 2)) & 0x0f0f_0f0f;

@@ -214,7 +214,7 @@ impl Team<'_> {
 
     /// Calls `f(i, row)` for every row of `width` values in `rows`, rows split over the threads.
     pub fn rows<T: Send>(&self, rows: &mut [T], width: usize, f: impl Fn(usize, &mut [T]) + Sync) {
-        let n = if width == 0 { 0 } else { rows.len() / width };
+        let n = rows.len().checked_div(width).unwrap_or(0);
         let base = SharedMut::new(rows);
         self.each(n, |i| {
             // SAFETY: each i is handed out once, and rows of different i do not overlap.

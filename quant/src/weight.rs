@@ -73,6 +73,23 @@ impl Weight {
         Ok(len)
     }
 
+    /// The first row that holds a weight or a scale which is no finite number. For a weight still in the file's rows.
+    pub fn broken_row(&self, team: &Team<'_>) -> Option<usize> {
+        assert_eq!(self.cell.layout, Layout::Rows, "weights are looked at before they are arranged");
+        let first = AtomicUsize::new(usize::MAX);
+        let panels = self.panels();
+        team.each(panels.div_ceil(16), |chunk| {
+            for p in chunk * 16..panels.min(chunk * 16 + 16) {
+                let (bytes, _) = self.panel(p);
+                let row = bytes.chunks_exact(self.row_bytes).position(|row| !formats::is_finite(self.dtype, row));
+                if let Some(r) = row {
+                    first.fetch_min(p * PANEL + r, Ordering::Relaxed);
+                }
+            }
+        });
+        Some(first.into_inner()).filter(|&r| r != usize::MAX)
+    }
+
     /// Rows, the outputs of a product.
     pub fn rows(&self) -> usize {
         self.rows

@@ -3,7 +3,7 @@
 //! (under an emulator, say).
 
 use lapwing_quant::DType;
-use lapwing_quant::formats::{dequantize, dot};
+use lapwing_quant::formats::{dequantize, dot, is_finite};
 
 macro_rules! fixtures {
     ($($name:literal)*) => {
@@ -185,4 +185,29 @@ fn a_wrong_length_of_the_output_is_refused() {
 #[should_panic(expected = "1 blocks of 32 weights do not meet 33")]
 fn a_wrong_length_of_the_input_is_refused() {
     dot(DType::Q8_0, &[0; 34], &[0.0; 33]);
+}
+
+/// The fixtures' blocks are a mix of sound ones and ones whose scales are infinite or NaN.
+#[test]
+fn a_block_is_finite_when_all_its_weights_are() {
+    let mut seen = [0, 0];
+    for &dtype in DType::ALL {
+        let (len, size) = (dtype.block_len(), dtype.block_bytes());
+        let mut weights = vec![0.0; len];
+        let mut seed = 9u32;
+        for _ in 0..4000 {
+            let byte = |s: &mut u32| {
+                *s = s.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (*s >> 24) as u8
+            };
+            let block: Vec<u8> = (0..size).map(|_| byte(&mut seed)).collect();
+            dequantize(dtype, &block, &mut weights);
+            // A scale can be infinite and yet multiply zeros only, which makes NaN: never a finite block.
+            let finite = weights.iter().all(|w| w.is_finite());
+            let told = is_finite(dtype, &block);
+            assert!(told == finite || (!told && dtype == DType::F16), "{}: {block:02x?}", dtype.name());
+            seen[usize::from(finite)] += 1;
+        }
+    }
+    assert!(seen.iter().all(|&n| n > 100), "{seen:?}");
 }

@@ -186,7 +186,7 @@ impl BenchArgs {
         machine::forget_peak();
         let started = Instant::now();
         let gguf = args.file.open()?;
-        let most = crate::model::Config::read(&gguf, &args.context.rope())?.max_context();
+        let most = crate::engine::Config::read(&gguf, &args.context.rope())?.max_context();
         let n_ctx = self.context_length(tests, most)?;
         let mut engine = args.load(&gguf, 1, Some(n_ctx))?;
         let load_ns = started.elapsed().as_nanos() as u64;

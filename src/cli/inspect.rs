@@ -7,6 +7,8 @@ use clap::Args;
 use serde::Serialize;
 use std::path::PathBuf;
 
+/// Show what a model file holds.
+///
 /// Shows metadata, tensors, their types and sizes, and bits per weight. Works on files that cannot be run too.
 #[derive(Args)]
 pub struct InspectArgs {

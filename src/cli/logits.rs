@@ -3,8 +3,8 @@
 use super::model_args::{self, ModelArgs};
 use super::output::{Progress, Unit};
 use super::{Outcome, output};
+use crate::engine::Sequence;
 use crate::error::{Error, Result};
-use crate::kv::Sequence;
 use crate::tokenizer::Specials;
 use clap::Args;
 use safetensors::tensor::{Dtype, TensorView, serialize};

@@ -28,11 +28,8 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Answer one prompt.
     Run(Box<run::RunArgs>),
-    /// Show what a model file holds.
     Inspect(inspect::InspectArgs),
-    /// Show the token ids of a text.
     Tokenize(tokenize::TokenizeArgs),
     /// Write the logits of a text or of token ids to a safetensors file.
     Logits(Box<logits::LogitsArgs>),

@@ -3,9 +3,9 @@
 use super::output::{self, Progress, Unit};
 use crate::chat::{SpecialTexts, Template};
 use crate::engine::{Engine, EngineOptions};
+use crate::engine::{RopeFlags, Scaling};
 use crate::error::{Error, Result};
 use crate::gguf::{Gguf, OpenOptions, Override};
-use crate::model::rope::{RopeFlags, Scaling};
 use crate::tokenizer::{Tokenizer, Vocab};
 use clap::Args;
 use lapwing_quant::attend::KvType;
@@ -180,7 +180,7 @@ impl ModelArgs {
     /// what the flags say).
     pub fn load(&self, gguf: &Arc<Gguf>, sequences: usize, n_ctx: Option<usize>) -> Result<Engine> {
         let kernels = self.compute.kernels()?;
-        let config = crate::model::Config::read(gguf, &self.context.rope())?;
+        let config = crate::engine::Config::read(gguf, &self.context.rope())?;
         let n_ctx = match n_ctx {
             Some(n) => n,
             None => self.context_length(&config),
@@ -224,7 +224,7 @@ impl ModelArgs {
     }
 
     /// The context in force, said aloud where it is not what was asked for or what the model was made for.
-    fn context_length(&self, config: &crate::model::Config) -> usize {
+    fn context_length(&self, config: &crate::engine::Config) -> usize {
         let most = config.max_context();
         match self.context.ctx_size {
             None => DEFAULT_CONTEXT.min(most),

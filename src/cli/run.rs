@@ -18,9 +18,9 @@ use crate::tokenizer::{Specials, Tokenizer};
 use clap::Args;
 use std::time::Instant;
 
-/// Answers one prompt; the answer goes to standard output as it comes.
+/// Answer one prompt.
 ///
-/// Thinking is dimmed on a terminal; elsewhere (and with NO_COLOR) it comes before the answer, between <think> and
+/// The answer goes to standard output as it comes. Thinking is dimmed on a terminal; elsewhere (and with NO_COLOR) it comes before the answer, between <think> and
 /// </think>. Everything else that is said goes to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage, 130
 /// ended by Ctrl-C.
 #[derive(Args)]
@@ -44,7 +44,7 @@ pub struct RunArgs {
     chat: ChatArgs,
     #[command(flatten)]
     sample: SampleArgs,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Model")]
     model: ModelArgs,
 }
 

@@ -10,7 +10,9 @@ use clap::Args;
 use serde::Serialize;
 use std::fmt::Write;
 
-/// Shows the token ids of a text, one per line with the text each stands for. Needs the vocabulary only.
+/// Show the token ids of a text.
+///
+/// Shows them one per line, each with the text it stands for. Needs the vocabulary only.
 #[derive(Args)]
 pub struct TokenizeArgs {
     #[command(flatten)]
@@ -28,9 +30,9 @@ pub struct TokenizeArgs {
     #[arg(long)]
     chat: bool,
     #[command(flatten)]
-    template: ChatArgs,
-    #[command(flatten)]
     file: FileArgs,
+    #[command(flatten)]
+    template: ChatArgs,
 }
 
 /// A token of the text.

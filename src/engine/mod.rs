@@ -6,14 +6,17 @@
 pub mod generate;
 mod options;
 
+pub use crate::batch::Role;
+pub use crate::kv::Sequence;
+pub use crate::model::Config;
+pub use crate::model::rope::{RopeFlags, Scaling};
 pub use options::EngineOptions;
 
-use crate::batch::{Batch, Role, Span};
+use crate::batch::{Batch, Span};
 use crate::error::{Error, Result};
 use crate::gguf::Gguf;
-pub use crate::kv::Sequence;
 use crate::kv::{Kv, store};
-use crate::model::{Compute, Config, LoadOptions, Qwen3, Scratch};
+use crate::model::{Compute, LoadOptions, Qwen3, Scratch};
 use lapwing_quant::attend::PAGE;
 use lapwing_quant::kernels::Kernels;
 use lapwing_quant::threads::Pool;

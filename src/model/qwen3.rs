@@ -53,7 +53,7 @@ impl Qwen3 {
     /// Names the file and the key or tensor that is missing, of the wrong shape or type.
     pub fn load(gguf: &Arc<Gguf>, options: LoadOptions, pool: &Pool, progress: Progress<'_>) -> Result<Self> {
         let config = Config::read(gguf, &options.rope)?;
-        let source = Source { gguf, kernels: options.kernels };
+        let source = Source { gguf, kernels: options.kernels, pool };
         let block = |i: usize| {
             let blk = format!("blk.{i}");
             Ok(Block {

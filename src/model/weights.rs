@@ -5,6 +5,7 @@ use crate::gguf::{Gguf, Tensor};
 use lapwing_quant::buffer::{Bytes, Owner};
 use lapwing_quant::formats;
 use lapwing_quant::kernels::Kernels;
+use lapwing_quant::threads::Pool;
 use lapwing_quant::weight::Weight;
 use std::sync::Arc;
 
@@ -23,19 +24,35 @@ pub struct Source<'a> {
     pub gguf: &'a Arc<Gguf>,
     /// The kernels they are for.
     pub kernels: &'static Kernels,
+    /// Threads to look through the weights with.
+    pub pool: &'a Pool,
 }
 
 impl Source<'_> {
     /// The matrix `name` of `rows` x `cols`.
     pub fn matrix(&self, name: &str, rows: usize, cols: usize) -> Result<Weight> {
         let tensor = self.gguf.require(name, &[cols, rows])?;
+        self.check(tensor, rows, cols)?;
         self.weight(tensor, rows, cols, 0)
     }
 
     /// The matrices of all experts in `name`, `[cols, rows, experts]` in the file.
     pub fn experts(&self, name: &str, rows: usize, cols: usize, experts: usize) -> Result<Vec<Weight>> {
         let tensor = self.gguf.require(name, &[cols, rows, experts])?;
+        self.check(tensor, rows * experts, cols)?;
         (0..experts).map(|e| self.weight(tensor, rows, cols, e)).collect()
+    }
+
+    /// Fails when a weight of the tensor is no finite number.
+    fn check(&self, tensor: Tensor<'_>, rows: usize, cols: usize) -> Result<()> {
+        let whole = self.weight(tensor, rows, cols, 0)?;
+        match self.pool.enter(self.pool.threads(), |team| whole.broken_row(team)) {
+            Some(row) => Err(Error::file(format!(
+                "{}: row {row} of {rows} has a weight that is infinite or not a number; the file is damaged, download it again",
+                tensor.described()
+            ))),
+            None => Ok(()),
+        }
     }
 
     /// The `part`-th matrix of a tensor.

@@ -134,6 +134,21 @@ formats! {
     iq4_xs::IQ4_XS = 23, 256 weights in 136 bytes;
 }
 
+/// Whether the weights of whole blocks are finite numbers, told from the blocks' f16 scales (or the floats themselves):
+/// a scale that is infinite or NaN makes its whole block so.
+pub fn is_finite(dtype: DType, bytes: &[u8]) -> bool {
+    let finite = |at: usize| bytes.iter().skip(at + 1).step_by(dtype.block_bytes()).all(|high| high & 0x7c != 0x7c);
+    match dtype {
+        DType::F32 => bytes.as_chunks::<4>().0.iter().all(|&b| f32::from_le_bytes(b).is_finite()),
+        DType::BF16 => bytes.as_chunks::<2>().0.iter().all(|&b| u16::from_le_bytes(b) & 0x7f80 != 0x7f80),
+        DType::F16 | DType::Q4_0 | DType::Q5_0 | DType::Q8_0 | DType::IQ4_NL | DType::IQ4_XS => finite(0),
+        DType::Q4_1 | DType::Q5_1 | DType::Q4_K | DType::Q5_K => finite(0) && finite(2),
+        DType::Q2_K => finite(80) && finite(82),
+        DType::Q3_K => finite(108),
+        DType::Q6_K => finite(208),
+    }
+}
+
 impl DType {
     /// Bytes of a row of `cols` weights; `None` when `cols` is no multiple of the block.
     pub fn row_bytes(self, cols: usize) -> Option<usize> {

@@ -1,10 +1,10 @@
 //! Runs one test: a warm-up, then the repetitions, each over fresh random tokens. Sampling and text are left out.
 
 use super::Shape;
-use crate::batch::Role;
+use crate::engine::Role;
+use crate::engine::Sequence;
 use crate::engine::{Engine, Part};
 use crate::error::Result;
-use crate::kv::Sequence;
 use crate::sample::Rng;
 use std::time::{Duration, Instant};
 

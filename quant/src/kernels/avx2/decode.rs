@@ -104,7 +104,7 @@ impl Q4K {
         // SAFETY: the superblock's header is inside the panel.
         unsafe {
             let low = _mm_loadu_si128(p.add(low + g / 2 * 16).cast());
-            let low = if g % 2 == 0 { low } else { _mm_srli_epi16::<4>(low) };
+            let low = if g.is_multiple_of(2) { low } else { _mm_srli_epi16::<4>(low) };
             let high = _mm_loadu_si128(p.add(high + g / 4 * 16).cast());
             let high = _mm_srl_epi16(high, _mm_cvtsi32_si128(2 * (g % 4) as i32));
             let high = _mm_slli_epi16::<4>(_mm_and_si128(high, _mm_set1_epi8(3)));
