@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs the tests of lapwing-quant as an aarch64 program under qemu, on three models of CPU: with everything (max), with
-# dotprod but no i8mm (neoverse-n1), with plain NEON only (cortex-a72); then whole quantized models (tests/isa_models.rs)
+# dotprod but no i8mm (neoverse-n1), with plain NEON only (cortex-a72); then whole models (tests/isa_models.rs)
 # on the first of them, which has every table.
 #
 #     scripts/test-neon.sh [arguments of cargo test, for lapwing-quant]

@@ -1,5 +1,5 @@
-//! Quantized models by the library, once per kernel table that this machine runs: KL divergence of the logits from exact
-//! arithmetic. Unlike tests/golden.rs it starts no program, so that it runs under an emulator as well.
+//! Quantized models by the library, once per kernel table that this machine runs: KL divergence of the logits from
+//! exact arithmetic. Unlike tests/golden.rs it starts no program, so that it runs under an emulator as well.
 //!
 //! Committed models (tests/fixtures/README.md) always; the larger checkpoints of ../shared/golden where they are.
 
