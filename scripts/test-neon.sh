@@ -1,12 +1,14 @@
 #!/bin/sh
 # Runs the tests of lapwing-quant as an aarch64 program under qemu, on three models of CPU: with everything (max), with
-# dotprod but no i8mm (neoverse-n1), with plain NEON only (cortex-a72).
+# dotprod but no i8mm (neoverse-n1), with plain NEON only (cortex-a72); then whole models (tests/isa_models.rs)
+# on the first of them, which has every table.
 #
-#     scripts/test-neon.sh [arguments of cargo test]
+#     scripts/test-neon.sh [arguments of cargo test, for lapwing-quant]
+#     LAPWING_NEON_CPUS="cortex-a72" LAPWING_NEON_MODELS=no scripts/test-neon.sh
 #
 # Needs qemu-user-static and rustup's target aarch64-unknown-linux-musl; no cross compiler. What is missing is installed
-# where this runs as root on Debian or Ubuntu, and named where not. LAPWING_REQUIRE_ISA is the caller's, and differs by
-# model: LAPWING_NEON_CPUS=cortex-a72 LAPWING_REQUIRE_ISA=neon scripts/test-neon.sh
+# where this runs as root on Debian or Ubuntu, and named where not. Each CPU model must have the kernel tables that its
+# row below names (LAPWING_REQUIRE_ISA), so a missing one fails; one that is chosen where it cannot run dies of SIGILL.
 set -eu
 cd "$(dirname "$0")/.."
 target=aarch64-unknown-linux-musl
@@ -32,8 +34,34 @@ fi
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER=rust-lld
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_RUSTFLAGS=-Clink-self-contained=yes
 
-for cpu in ${LAPWING_NEON_CPUS:-max neoverse-n1 cortex-a72}; do
+# The kernel tables that a CPU model must have.
+tables() {
+    case $1 in
+    max | neoverse-n1 | cortex-a76) echo "neon-dotprod,neon,scalar" ;;
+    cortex-a53 | cortex-a72) echo "neon,scalar" ;;
+    *)
+        echo "test-neon: do not know which tables $1 has; add it to scripts/test-neon.sh" >&2
+        exit 1
+        ;;
+    esac
+}
+
+# Runs cargo test for one CPU model: emulated CPU [arguments].
+emulated() {
+    cpu=$1
+    shift
+    LAPWING_REQUIRE_ISA=$(tables "$cpu") \
+        CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_RUNNER="$qemu -cpu $cpu" \
+        cargo test --target "$target" "$@"
+}
+
+cpus=${LAPWING_NEON_CPUS:-max neoverse-n1 cortex-a72}
+for cpu in $cpus; do
     echo "== $cpu" >&2
-    CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_RUNNER="$qemu -cpu $cpu" \
-        cargo test -p lapwing-quant --target "$target" --tests "$@"
+    emulated "$cpu" -p lapwing-quant --tests "$@"
 done
+if [ "${LAPWING_NEON_MODELS:-yes}" = yes ]; then
+    cpu=${cpus%% *}
+    echo "== $cpu: models" >&2
+    emulated "$cpu" -p lapwing --test isa_models
+fi

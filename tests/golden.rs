@@ -8,12 +8,10 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use common::{Array, Figures, argmax, fixture, kl_divergence, loud, max_abs_diff, shared};
+use common::{Array, Figures, LLAMA_CPP, ROUNDED, argmax, fixture, kl_divergence, loud, max_abs_diff, shared};
 
 /// Largest |difference| from exact arithmetic on files whose weights are exact.
 const EXACT: f64 = 2e-3;
-/// Largest KL divergence (nats) from exact arithmetic on committed files whose weights are quantized.
-const ROUNDED: f64 = 1e-2;
 const F32_KV: [&str; 4] = ["-ctk", "f32", "-ctv", "f32"];
 /// Every name that `--isa` takes; those this machine lacks are passed over, loudly.
 const ISAS: [&str; 8] = ["scalar", "avx2", "avxvnni", "avx512", "amx", "neon", "neon-dotprod", "neon-i8mm"];
@@ -130,18 +128,6 @@ fn committed_quantized_models() {
         }
     }
 }
-
-/// llama.cpp's KL divergence (AVX-512 + AMX, f16 KV) of p0, p1, p2, from the README of ../shared/golden.
-const LLAMA_CPP: [(&str, &str, [f64; 3]); 8] = [
-    ("dense-tied", "Q8_0", [1.88e-3, 2.85e-3, 2.42e-3]),
-    ("dense-tied", "Q4_K_M", [6.45e-3, 5.81e-3, 9.33e-3]),
-    ("dense-untied", "Q8_0", [1.43e-3, 2.67e-3, 5.84e-3]),
-    ("dense-untied", "Q4_K_M", [3.51e-3, 5.01e-3, 7.84e-3]),
-    ("moe", "Q8_0", [1.58e-3, 3.13e-2, 5.95e-3]),
-    ("moe", "Q4_K_M", [2.07e-2, 1.23e-1, 9.28e-3]),
-    ("yarn", "Q8_0", [3.33e-3, 3.30e-3, 4.78e-3]),
-    ("yarn", "Q4_K_M", [3.86e-3, 7.53e-3, 9.32e-3]),
-];
 
 fn case(golden: &Path, name: &str, file: &str) -> PathBuf {
     golden.join(name).join(file)

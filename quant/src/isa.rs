@@ -10,3 +10,25 @@ pub(crate) fn has_avx2() -> bool {
         && std::arch::is_x86_feature_detected!("fma")
         && std::arch::is_x86_feature_detected!("f16c")
 }
+
+/// Whether this machine can run AVX-512 F, BW, VL and VNNI, and all of AVX2.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn has_avx512() -> bool {
+    has_avx2()
+        && std::arch::is_x86_feature_detected!("avx512f")
+        && std::arch::is_x86_feature_detected!("avx512bw")
+        && std::arch::is_x86_feature_detected!("avx512vl")
+        && std::arch::is_x86_feature_detected!("avx512vnni")
+}
+
+/// Whether this machine can run NEON; every 64-bit Arm that this program is compiled for does.
+#[cfg(target_arch = "aarch64")]
+pub(crate) fn has_neon() -> bool {
+    std::arch::is_aarch64_feature_detected!("neon")
+}
+
+/// Whether this machine can run NEON with the int8 dot product.
+#[cfg(target_arch = "aarch64")]
+pub(crate) fn has_neon_dotprod() -> bool {
+    has_neon() && std::arch::is_aarch64_feature_detected!("dotprod")
+}

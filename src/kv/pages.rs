@@ -12,7 +12,7 @@ pub struct PrefixHash(u128);
 
 impl PrefixHash {
     /// The hash before the first page.
-    pub const ROOT: Self = Self(0x6c61_7077_696e_67);
+    pub const ROOT: Self = Self(0x006c_6170_7769_6e67);
 
     /// The hash after one more page of tokens. 128 bits of two multiply-xor lanes: not against forgery, but no
     /// accident will ever meet; and a match is only used after its tokens were compared.

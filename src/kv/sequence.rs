@@ -58,7 +58,7 @@ impl Sequence {
         let at = self.tokens.len();
         let needed = (at + n).div_ceil(PAGE);
         let own = at / PAGE;
-        let shared = at % PAGE != 0 && pages.refs(self.pages[own]) > 1;
+        let shared = !at.is_multiple_of(PAGE) && pages.refs(self.pages[own]) > 1;
         let more = needed.saturating_sub(self.pages.len()) + usize::from(shared);
         if more > pages.available() {
             return Err(Error::limit(format!(
@@ -73,7 +73,7 @@ impl Sequence {
             copy = Some((self.pages[own], to));
             pages.release(self.pages[own]);
             self.pages[own] = to;
-        } else if at % PAGE != 0 {
+        } else if !at.is_multiple_of(PAGE) {
             pages.unpublish(self.pages[own]);
         }
         while self.pages.len() < needed {

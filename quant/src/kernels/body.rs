@@ -171,10 +171,13 @@ fn quantize<T>(x: &[f32], out: CodesMut<'_, T>, limit: f32, put: impl Fn(&[i32; 
     const ROUND: f32 = 12_582_912.0;
     for (g, (x, codes)) in x.as_chunks::<GROUP>().0.iter().zip(out.codes.as_chunks_mut().0).enumerate() {
         let mut top = [0f32; LANES];
+        // Stays 0 unless a value is infinite or NaN; then the group's scale becomes NaN, and so does every result.
+        let mut broken = [0f32; LANES];
         for c in x.as_chunks::<LANES>().0 {
             for l in 0..LANES {
                 let a = c[l].abs();
                 top[l] = if a > top[l] { a } else { top[l] };
+                broken[l] += c[l] * 0.0;
             }
         }
         let top = top.iter().fold(0f32, |m, &v| if v > m { v } else { m });
@@ -185,7 +188,7 @@ fn quantize<T>(x: &[f32], out: CodesMut<'_, T>, limit: f32, put: impl Fn(&[i32; 
             q[l] = ((x[l] * inv + ROUND).to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
         }
         put(&q, codes);
-        let scale = top / limit;
+        let scale = top / limit + fold(broken);
         out.scales[g] = scale;
         out.dsums[g] = scale * q.iter().fold(0i32, |s, &q| s.wrapping_add(q)) as f32;
     }

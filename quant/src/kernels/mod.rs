@@ -18,6 +18,8 @@ mod tile_f32;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 
 use crate::acts::{ActKinds, ActRow, CodesMut, GROUP};
 use crate::formats::DType;
@@ -95,6 +97,10 @@ const TABLES: &[&Kernels] = &[
     &avx512::TABLE,
     #[cfg(target_arch = "x86_64")]
     &avx2::TABLE,
+    #[cfg(target_arch = "aarch64")]
+    &neon::DOTPROD,
+    #[cfg(target_arch = "aarch64")]
+    &neon::TABLE,
     &scalar::TABLE,
 ];
 

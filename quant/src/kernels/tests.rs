@@ -236,5 +236,16 @@ fn integer_activations_are_within_half_a_step() {
             let sum = row.q16.codes[32 * g..32 * g + 32].iter().map(|&c| i32::from(c)).sum::<i32>();
             assert_eq!(row.q16.dsums[g], row.q16.scales[g] * sum as f32);
         }
+        for broken in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            pool.enter(1, |team| {
+                acts.fill(team, 1, |_, row| {
+                    row.copy_from_slice(&x);
+                    row[40] = broken;
+                });
+            });
+            let row = acts.row(0);
+            assert!(row.q8.scales[1].is_nan() && row.q16.scales[1].is_nan(), "{broken} is not hidden");
+            assert!(row.q8.scales[2].is_finite());
+        }
     }
 }
