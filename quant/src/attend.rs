@@ -4,7 +4,7 @@
 //! running softmax is rescaled, and they are fixed by position. A query row's result therefore depends on nothing but
 //! the row, its position and the stored keys and values: not on the chunk it came in, its batch mates or the threads.
 //!
-//! One task is one KV head and up to [`TILE`] tokens of a span; all query heads of the group share each page, which is
+//! One task is one KV head and up to 16 tokens of a span; all query heads of the group share each page, which is
 //! widened to f32 once per task.
 
 use crate::kernels::{Kernels, PageArgs};

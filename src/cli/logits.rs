@@ -10,7 +10,7 @@ use clap::Args;
 use safetensors::tensor::{Dtype, TensorView, serialize};
 use std::path::{Path, PathBuf};
 
-/// Writes `ids` [tokens] and `logits` [rows, vocab] (f32) to a safetensors file.
+/// Writes `ids` (one per token) and f32 `logits` (rows x vocabulary) to a safetensors file.
 #[derive(Args)]
 pub struct LogitsArgs {
     #[command(flatten)]
