@@ -11,8 +11,9 @@
 //! * One `enter` at a time per pool (a lock), so two forward passes can never wait on each other's threads.
 
 use std::any::Any;
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
 use std::hint::spin_loop;
+use std::marker::PhantomData;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any, resume_unwind};
 use std::sync::Mutex;
@@ -117,7 +118,7 @@ impl Pool {
         let result = Mutex::new(None);
         self.pool.broadcast(|ctx| match ctx.index() {
             0 => {
-                let team = Team { shared: &shared, threads };
+                let team = Team { shared: &shared, threads, leader_only: PhantomData };
                 let body = body.lock().ok().and_then(|mut b| b.take());
                 let outcome = body.map(|body| catch_unwind(AssertUnwindSafe(|| body(&team))));
                 team.dismiss();
@@ -166,10 +167,17 @@ impl Shared {
 /// Marks a panic that only repeats another thread's.
 struct Echo;
 
-/// The leader's handle on the threads of one [`Pool::enter`].
+/// The leader's handle on the threads of one [`Pool::enter`]. Not `Sync`, so a region's closure, which must be, cannot
+/// hold it: regions never nest, and only the leader opens them.
+///
+/// ```compile_fail
+/// use lapwing_quant::threads::Pool;
+/// Pool::new(2, &[]).unwrap().enter(2, |team| team.run(&|_| team.run(&|_| ())));
+/// ```
 pub struct Team<'p> {
     shared: &'p Shared,
     threads: usize,
+    leader_only: PhantomData<Cell<()>>,
 }
 
 impl Team<'_> {
