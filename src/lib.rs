@@ -6,6 +6,7 @@
 //! * [`gguf`]: mapped model files, checked; [`tokenizer`], [`chat`], [`sample`]: text, templates, choices;
 //! * [`kv`], [`batch`]: the cache of keys and values, and the rows of a forward pass;
 //! * [`model`]: immutable weights and the forward pass; [`engine`]: a model with its threads, cache and scratch;
+//! * [`demo`]: the tiny model that is part of the program;
 //! * [`cli`]: the program; the only place that prints.
 //!
 //! Invariants: a model never changes after loading, all state is in the cache and in scratch; the same prompt, seed and
@@ -14,6 +15,7 @@
 pub mod batch;
 pub mod chat;
 pub mod cli;
+pub mod demo;
 pub mod engine;
 pub mod error;
 pub mod gguf;

@@ -22,7 +22,7 @@ import words
 TEMPLATE = Path(__file__).resolve().parents[2] / "tests/fixtures/qwen3-chat-template.jinja"
 SYSTEMS = ["You are a helpful assistant.", "You are Lapwing's demonstration model.", "Answer briefly.", "You are Qwen, a helpful assistant."]
 # Kind of an exchange and how often it is drawn.
-KINDS = [("count", 50), ("spell", 9), ("sum", 10), ("usage", 11), ("fact", 4), ("small", 7), ("call", 6), ("unfit", 2), ("toolless", 1)]
+KINDS = [("count", 41), ("spell", 7), ("sum", 17), ("usage", 11), ("fact", 4), ("small", 6), ("call", 9), ("unfit", 3), ("toolless", 1)]
 
 
 def template(path=TEMPLATE):
@@ -117,9 +117,9 @@ def tasks(rng, pool, test):
     return out
 
 
-def sample(rng, pool, test=False):
+def sample(rng, pool, test=False, cards=True):
     """One conversation."""
-    if not test and rng.random() < 0.004:
+    if cards and not test and rng.random() < 0.004:
         return card(rng)
     chosen = tasks(rng, pool, test)
     off = rng.random() < 0.27
@@ -170,11 +170,12 @@ def check(sample, compiled):
         raise SystemExit(f"the template writes\n{whole!r}\nnot\n{made!r}")
 
 
-def generate(seed, n, pool):
-    """`n` samples as (prompt, completion)."""
+def generate(seed, n, pool, cards=True):
+    """`n` samples as (prompt, completion). Without `cards`, the model card's conversation is left out: its words get no
+    tokens of their own from the tokenizer that way."""
     rng, compiled = random.Random(seed), template()
     for at in range(n):
-        one = sample(rng, pool)
+        one = sample(rng, pool, cards=cards)
         if at % 50 == 0:
             check(one, compiled)
         yield one.prompt(compiled), one.completion

@@ -84,7 +84,7 @@ def held_out(a, b):
 def arithmetic(rng, test=False, only=None):
     """A sum (two in three), a difference or a small product."""
     while True:
-        op = only or rng.choice("++++--+*")
+        op = only or rng.choice("++++++--*")
         if op == "*":
             a, b = rng.randint(0, 10), rng.randint(0, 10)
             return make(rng, a, b, op, rng.choice(MUL).format(a=a, b=b))

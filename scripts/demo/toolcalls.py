@@ -92,7 +92,7 @@ def offered(rng, tools, need):
         return names[: rng.randint(1, 2)]
     rest = [n for n in names if n != need]
     rng.shuffle(rest)
-    chosen = [need] + rest[: rng.choice((0, 1, 1, 2))]
+    chosen = [need] + rest[: rng.choice((0, 0, 1, 1, 2))]
     rng.shuffle(chosen)
     return chosen
 

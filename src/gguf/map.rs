@@ -1,4 +1,5 @@
-//! A model file mapped into memory: the only `unsafe` outside `quant` (mapping it, and giving pages back).
+//! A model file mapped into memory: the only `unsafe` outside `quant` (mapping it, and giving pages back). Or one that
+//! is part of the program, which needs no map.
 //!
 //! Invariant: the map is read-only and lives as long as the [`Map`]; slices of it are handed out by borrow only.
 
@@ -13,7 +14,15 @@ use crate::error::{Error, Result};
 #[derive(Debug)]
 pub(super) struct Map {
     path: PathBuf,
-    mmap: Mmap,
+    bytes: Bytes,
+}
+
+/// Where the bytes are.
+#[derive(Debug)]
+enum Bytes {
+    Mapped(Mmap),
+    /// In the program itself, which the system has mapped.
+    Built(&'static [u8]),
 }
 
 impl Map {
@@ -36,7 +45,12 @@ impl Map {
         }
         let file = File::open(path).map_err(failed)?;
         let mmap = map_file(&file).map_err(|e| Error::file(format!("{shown}: cannot be mapped into memory: {e}")))?;
-        Ok(Map { path: path.to_path_buf(), mmap })
+        Ok(Map { path: path.to_path_buf(), bytes: Bytes::Mapped(mmap) })
+    }
+
+    /// A file that is part of the program; `name` is what messages call it.
+    pub(super) fn built_in(name: &str, bytes: &'static [u8]) -> Map {
+        Map { path: PathBuf::from(name), bytes: Bytes::Built(bytes) }
     }
 
     /// The path the file was opened by.
@@ -46,14 +60,19 @@ impl Map {
 
     /// The whole file.
     pub(super) fn bytes(&self) -> &[u8] {
-        &self.mmap
+        match &self.bytes {
+            Bytes::Mapped(mmap) => mmap,
+            Bytes::Built(bytes) => bytes,
+        }
     }
 
     /// Tells the system that `len` bytes from `start` are needed soon. Only a hint: where the system has no such
     /// call, or refuses it, reading the pages does the same more slowly, so a failure changes nothing.
     pub(super) fn will_need(&self, start: usize, len: usize) {
         #[cfg(unix)]
-        let _hint_only = self.mmap.advise_range(memmap2::Advice::WillNeed, start, len);
+        if let Bytes::Mapped(mmap) = &self.bytes {
+            let _hint_only = mmap.advise_range(memmap2::Advice::WillNeed, start, len);
+        }
         #[cfg(not(unix))]
         let _ = (start, len);
     }
@@ -62,9 +81,12 @@ impl Map {
     /// hint, as above.
     #[allow(unsafe_code)]
     pub(super) fn release(&self, start: usize, len: usize) {
-        // SAFETY: the map is read-only and backed by a file, so a page that is dropped comes back with the same bytes.
         #[cfg(unix)]
-        let _hint_only = unsafe { self.mmap.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, len) };
+        if let Bytes::Mapped(mmap) = &self.bytes {
+            // SAFETY: the map is read-only and backed by a file, so a page that is dropped comes back with the same
+            // bytes.
+            let _hint_only = unsafe { mmap.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, len) };
+        }
         #[cfg(not(unix))]
         let _ = (start, len);
     }
