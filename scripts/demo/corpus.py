@@ -4,9 +4,9 @@ A conversation is one sample: only the last answer is learned, because the templ
 turns. Everything follows from one seed.
 """
 
+import argparse
 import json
 import random
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -170,18 +170,27 @@ def check(sample, compiled):
         raise SystemExit(f"the template writes\n{whole!r}\nnot\n{made!r}")
 
 
-def generate(seed, n, pool, cards=True):
+def generate(seed, n, pool, cards=True, test=False):
     """`n` samples as (prompt, completion). Without `cards`, the model card's conversation is left out: its words get no
-    tokens of their own from the tokenizer that way."""
+    tokens of their own from the tokenizer that way. `test` draws held-out cases."""
     rng, compiled = random.Random(seed), template()
     for at in range(n):
-        one = sample(rng, pool, cards=cards)
+        one = sample(rng, pool, test, cards)
         if at % 50 == 0:
             check(one, compiled)
         yield one.prompt(compiled), one.completion
 
 
+def main():
+    p = argparse.ArgumentParser(description="Prints conversations as the model reads them.")
+    p.add_argument("seed", type=int)
+    p.add_argument("--n", type=int, default=40)
+    p.add_argument("--held-out", action="store_true")
+    p.add_argument("--words", type=Path, default=words.LIST)
+    args = p.parse_args()
+    for prompt, reply in generate(args.seed, args.n, words.Pool(words.load(args.words)), test=args.held_out):
+        print(prompt + reply)
+
+
 if __name__ == "__main__":
-    show = words.Pool(words.load(*sys.argv[2:]))
-    for text, reply in generate(int(sys.argv[1]), 40, show):
-        print(text + "\033[1m" + reply + "\033[0m\n----")
+    main()
