@@ -6,6 +6,7 @@
 //! * [`gguf`]: mapped model files, checked; [`tokenizer`], [`chat`], [`sample`]: text, templates, choices;
 //! * [`kv`], [`batch`]: the cache of keys and values, and the rows of a forward pass;
 //! * [`model`]: immutable weights and the forward pass; [`engine`]: a model with its threads, cache and scratch;
+//! * [`session`]: conversations: what was said, what of it is in the cache, the file that keeps both;
 //! * [`cli`]: the program; the only place that prints.
 //!
 //! Invariants: a model never changes after loading, all state is in the cache and in scratch; the same prompt, seed and
@@ -20,4 +21,5 @@ pub mod gguf;
 pub mod kv;
 pub mod model;
 pub mod sample;
+pub mod session;
 pub mod tokenizer;

@@ -50,9 +50,10 @@ pub struct RunArgs {
 
 /// How many tokens at most; `None` for no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Predict(Option<usize>);
+pub struct Predict(pub(super) Option<usize>);
 
-fn predict(text: &str) -> std::result::Result<Predict, String> {
+/// Reads `-n`.
+pub(super) fn predict(text: &str) -> std::result::Result<Predict, String> {
     match text.parse::<i64>() {
         Ok(-1) => Ok(Predict(None)),
         Ok(n @ 1..) => Ok(Predict(usize::try_from(n).ok())),

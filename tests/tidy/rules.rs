@@ -3,7 +3,7 @@
 use crate::source::Source;
 
 /// Modules of the root crate, each with the modules it may name (`quant` is the crate lapwing_quant).
-const LAYERS: [(&str, &[&str]); 12] = [
+const LAYERS: [(&str, &[&str]); 13] = [
     ("error", &[]),
     ("gguf", &["error", "quant"]),
     ("tokenizer", &["error", "gguf"]),
@@ -13,8 +13,9 @@ const LAYERS: [(&str, &[&str]); 12] = [
     ("batch", &["error", "quant", "kv"]),
     ("model", &["error", "quant", "gguf", "kv", "batch"]),
     ("engine", &["error", "model", "kv", "batch", "sample", "tokenizer", "gguf", "quant"]),
-    ("server", &["error", "engine", "chat", "sample", "tokenizer", "gguf"]),
-    ("cli", &["error", "engine", "server", "chat", "sample", "tokenizer", "gguf", "quant"]),
+    ("session", &["error", "engine", "chat", "gguf"]),
+    ("server", &["error", "engine", "session", "chat", "sample", "tokenizer", "gguf"]),
+    ("cli", &["error", "engine", "session", "server", "chat", "sample", "tokenizer", "gguf", "quant"]),
     ("main", &["error", "cli"]),
 ];
 
