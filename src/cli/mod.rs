@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod bench;
+pub mod guard_args;
 pub mod inspect;
 pub mod interrupt;
 pub mod isa;
