@@ -10,6 +10,7 @@ pub mod closing;
 pub mod loops;
 pub mod phase;
 
+use crate::error::{Error, Result};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -39,6 +40,25 @@ pub const OVERFLOWS: [(&str, Overflow); 4] = [
     ("shift", Overflow::Shift),
     ("drop-oldest", Overflow::DropOldest),
 ];
+
+impl Overflow {
+    /// Refuses beforehand, under [`Overflow::Error`], what may not fit: a prompt and `limit` tokens after it.
+    ///
+    /// # Errors
+    /// `Limit`, with all numbers.
+    pub fn refuse(self, prompt: usize, limit: Option<usize>, n_ctx: usize) -> Result<()> {
+        // The last token is not read, so it needs no place.
+        let needed = prompt.saturating_add(limit.unwrap_or(1)).saturating_sub(1);
+        if self != Self::Error || needed <= n_ctx {
+            return Ok(());
+        }
+        Err(Error::limit(format!(
+            "the prompt has {prompt} tokens and {} more were asked for, but the context has {n_ctx} \
+             (--overflow error); use -c {needed}, or fewer tokens",
+            limit.unwrap_or(1)
+        )))
+    }
+}
 
 /// The guards of one generation.
 #[derive(Clone, Debug, Default)]
@@ -202,6 +222,18 @@ impl fmt::Display for Notice {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_error_refuses_beforehand() {
+        assert!(Overflow::Error.refuse(10, Some(91), 100).is_ok(), "the last token is not read");
+        let e = Overflow::Error.refuse(10, Some(92), 100).unwrap_err().to_string();
+        assert!(e.contains("10 tokens and 92") && e.contains("-c 101"), "{e}");
+        assert!(Overflow::Error.refuse(100, None, 100).is_ok());
+        assert!(Overflow::Error.refuse(101, None, 100).is_err());
+        for policy in [Overflow::Stop, Overflow::Shift, Overflow::DropOldest] {
+            assert!(policy.refuse(10, Some(1000), 100).is_ok());
+        }
+    }
 
     #[test]
     fn the_budget_can_change_and_requests_are_kept() {

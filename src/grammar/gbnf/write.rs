@@ -20,8 +20,7 @@ struct Facts {
     possible: bool,
 }
 
-struct Writer<'r> {
-    rules: &'r [Rule],
+struct Writer {
     facts: Vec<Facts>,
     /// Terminals made for stretches, by what they match.
     stretches: HashMap<String, String>,
@@ -35,7 +34,7 @@ pub(super) fn write(rules: &[Rule]) -> Result<String> {
         let name = &rules[at].name;
         return Err(Error::usage(format!("GBNF grammar: nothing can match the rule {name}, for it never ends")));
     }
-    let mut writer = Writer { rules, facts, stretches: HashMap::new(), out: String::new() };
+    let mut writer = Writer { facts, stretches: HashMap::new(), out: String::new() };
     let start = writer.reference(0);
     let _infallible = writeln!(writer.out, "start: {start}");
     for number in 0..rules.len() {
@@ -94,7 +93,7 @@ fn facts_of(node: &Node, rules: &[Facts]) -> Facts {
     }
 }
 
-impl Writer<'_> {
+impl Writer {
     fn facts_of(&self, node: &Node) -> Facts {
         facts_of(node, &self.facts)
     }
