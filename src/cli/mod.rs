@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod bench;
 pub mod chat;
+pub mod guard_args;
 pub mod inspect;
 pub mod interrupt;
 pub mod isa;
