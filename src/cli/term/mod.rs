@@ -1,41 +1,60 @@
 //! Everything between `lapwing chat` and the terminal: the line editor, the streaming display, keys during an answer.
 //!
-//! * [`reader`]: [`Reader`](reader::Reader) gives one message at a time, from the editor or from piped lines;
+//! * [`reader`]: one message at a time, from the editor ([`editor`], [`complete`], [`multiline`], [`external`]) or from
+//!   piped lines;
+//! * [`render`]: an answer as a terminal shows it: [`markdown`] styled, [`wrap`]ped, harmless;
 //! * [`keys`]: what is typed while an answer comes, and the key (Esc) that ends the thinking;
-//! * [`render`]: text of an answer as a terminal shows it: Markdown styled, wrapped, harmless;
 //! * [`reading`]: the status line while a prompt is read.
-//!
-//! The interface, for the chat command:
-//!
-//! ```text
-//! use super::term::reader::{Reader, ReaderOptions, Line};
-//! use super::term::complete::{Then, Word};
-//! static COMMANDS: [Word; 2] = [
-//!     Word { text: "/read", then: Then::File },
-//!     Word { text: "/set", then: Then::Words(&[
-//!         Word { text: "thinking", then: Then::Words(&[Word { text: "show", then: Then::Nothing }, ..]) }]) },
-//! ];                                 // also Then::Names(fn() -> Vec<String>) for names known only at run time
-//! let mut reader = Reader::new(ReaderOptions { prompt: ">>> ", vi: false, history: true, commands: &COMMANDS })?;
-//! match reader.read()? {             // Result<Line>
-//!     Line::Message(text) => ..,     // whole, with its line breaks; """ already taken off; may be blank
-//!     Line::Interrupted => ..,       // Ctrl-C at an empty prompt: leave (a non-empty line is cleared by the editor)
-//!     Line::Eof => ..,               // Ctrl-D or the end of the pipe: leave
-//! }
-//! reader.set_history(bool);          // /set history, /set nohistory
-//! reader.set_vi(bool);
-//! reader.prefill(String);            // the next read begins with this text (for /edit, and what was typed ahead)
-//! reader.on_terminal() -> bool;      // false: piped, no prompt
-//!
-//! // One answer, as in `lapwing run` (src/cli/answer.rs); Target has further fields now:
-//! let target = Target { wrap, thinking: Thinking::Summary, ..Target::stdout(false) };
-//! let mut printer = Printer::new(target, Some(router));   // then .text(&piece.text) ONCE PER TOKEN, .finish()
-//!
-//! // Keys during an answer:
-//! let mut keys = Keys::watch();      // guard: terminal without echo; does nothing when stdin is no terminal
-//! if keys.end_thinking() { .. }      // ask before each token and in the prompt's progress callback; true once per Esc
-//! reader.prefill(keys.finish());     // terminal as before; what was typed ahead (dropping does it too)
-//!
-//! // Before the first token:
-//! let mut reading = Reading::new(ReadingOptions { total: 8214, cached: 6100, rate: Some(41.0) });  // rate: tokens/s if known
-//! reading.update(done_of_the_new_tokens);   // drop it to clear the line
-//! ```
+
+pub mod complete;
+mod editor;
+mod external;
+pub mod keys;
+pub mod markdown;
+mod multiline;
+pub mod reader;
+pub mod reading;
+pub mod render;
+#[cfg(test)]
+mod tests;
+pub mod wrap;
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+
+/// The columns of the terminal, now.
+pub fn width() -> usize {
+    let (_, columns) = console::Term::stdout().size();
+    usize::from(columns).max(1)
+}
+
+/// Whether colours and other styles are wanted: not when NO_COLOR is set to anything but the empty text.
+pub fn colours_wanted() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+}
+
+/// The text without characters that a terminal acts upon, but for line breaks and tabs.
+pub fn harmless(text: &str) -> Cow<'_, str> {
+    let harms = |c: char| c.is_control() && c != '\n' && c != '\t';
+    if text.contains(harms) { text.replace(harms, "\u{FFFD}").into() } else { text.into() }
+}
+
+/// Where the program keeps what it should remember of its use (the history), or none where there is no such place.
+pub fn state_dir() -> Option<PathBuf> {
+    use etcetera::BaseStrategy;
+    let base = etcetera::choose_base_strategy().ok()?;
+    Some(base.state_dir().unwrap_or_else(|| base.data_dir()).join("lapwing"))
+}
+
+/// A whole number with its thousands apart: 8,214.
+pub fn thousands(n: usize) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
