@@ -1,6 +1,7 @@
 //! Ctrl-C: the first asks the command to end in good order, the second ends the program at once.
 
 use super::output;
+use super::term::keys;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,6 +16,7 @@ pub fn watch() {
     WATCH.call_once(|| {
         let handler = || {
             if ASKED.swap(true, Ordering::Relaxed) {
+                keys::restore();
                 std::process::exit(i32::from(EXIT_CODE));
             }
         };

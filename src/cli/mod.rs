@@ -13,6 +13,7 @@ pub mod output;
 pub mod prompt_args;
 pub mod run;
 pub mod sample_args;
+pub mod term;
 pub mod tokenize;
 
 use crate::error::{Error, Result};
