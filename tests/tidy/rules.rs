@@ -17,7 +17,10 @@ const LAYERS: [(&str, &[&str]); 15] = [
     ("engine", &["error", "model", "kv", "batch", "sample", "tokenizer", "gguf", "quant", "guard", "grammar"]),
     ("session", &["error", "engine", "chat", "gguf"]),
     ("server", &["error", "engine", "session", "chat", "sample", "tokenizer", "gguf", "guard", "grammar"]),
-    ("cli", &["error", "engine", "session", "server", "chat", "sample", "tokenizer", "gguf", "quant", "guard", "grammar"]),
+    (
+        "cli",
+        &["error", "engine", "session", "server", "chat", "sample", "tokenizer", "gguf", "quant", "guard", "grammar"],
+    ),
     ("main", &["error", "cli"]),
 ];
 

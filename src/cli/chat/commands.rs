@@ -3,6 +3,12 @@
 //! A command begins with `/` as the very first character. `/think` and `/no_think` are commands only when nothing else is on the
 //! line; within a message they are the model's own switches and stay in the text.
 
+use crate::cli::guard_args::{self, Budget};
+use crate::cli::read_text;
+use crate::cli::term::render::Thinking;
+use crate::grammar::Source;
+use std::path::Path;
+
 /// A command.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
@@ -30,6 +36,8 @@ pub enum Command {
     Think(bool),
     /// `/seed N`; `None` draws one for each answer.
     Seed(Option<u64>),
+    /// `/budget N`; `None` for no limit.
+    Budget(Budget),
     /// `/tool TEXT`.
     Tool(String),
     /// `/save [NAME]`.
@@ -57,17 +65,6 @@ pub enum Show {
     Prompt,
 }
 
-/// How thinking is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Thoughts {
-    /// As it comes.
-    Show,
-    /// Not at all.
-    Hide,
-    /// As one line that says how long it took.
-    Summary,
-}
-
 /// What `/set` sets.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Set {
@@ -82,7 +79,9 @@ pub enum Set {
     /// Whether figures are shown after each answer.
     Verbose(bool),
     /// How thinking is shown.
-    Thoughts(Thoughts),
+    Thoughts(Thinking),
+    /// The form of answers: a JSON object or what a schema allows; `None` for any.
+    Format(Option<Source>),
 }
 
 /// A command as help shows it.
@@ -111,6 +110,7 @@ usages! {
     "/read FILE" => "put a text file before the next message";
     "/glob PATTERN" => "put all text files that match before the next message";
     "/tool TEXT" => "give the result of the tool that the model called";
+    "/budget N" => "most tokens of thinking; -1 for no limit";
     "/seed N" => "begin each answer's random numbers at N; -1 draws one each";
     "/ctx" => "show what fills the context";
     "/stats" => "show counts and speeds";
@@ -123,6 +123,8 @@ usages! {
     "/set parameter NAME VALUE" => "temperature, top_k, top_p, min_p, seed, stop, ...";
     "/set system TEXT" => "what the model is told before all else; \"\" for none";
     "/set think, /set nothink" => "as /think and /no_think";
+    "/set format json|SCHEMA|@FILE" => "answer with JSON only, of a schema if one is given";
+    "/set noformat" => "answer with any text";
     "/set thinking show|hide|summary" => "how thinking is shown";
     "/set verbose, /set quiet" => "figures after each answer, or none";
     "/set wordwrap, /set nowordwrap" => "break lines between words, or leave them";
@@ -183,6 +185,7 @@ pub fn parse(line: &str) -> Result<Option<Command>, String> {
         "/read" => Command::Read(needed("file")?),
         "/glob" => Command::Glob(needed("pattern")?),
         "/tool" => Command::Tool(needed("text")?),
+        "/budget" => Command::Budget(guard_args::budget(&needed("n")?)?),
         "/seed" => Command::Seed(seed(&needed("n")?)?),
         "/save" => Command::Save(given),
         "/load" => Command::Load(given),
@@ -231,10 +234,9 @@ fn set(rest: &str) -> Result<Command, String> {
         }
         ("system", "") => return Err("/set system needs a text; \"\" takes the system prompt away".to_owned()),
         ("system", text) => Set::System(unquoted(text).to_owned()),
-        ("thinking", "show") => Set::Thoughts(Thoughts::Show),
-        ("thinking", "hide") => Set::Thoughts(Thoughts::Hide),
-        ("thinking", "summary") => Set::Thoughts(Thoughts::Summary),
-        ("thinking", _) => return Err("/set thinking needs one of: show, hide, summary".to_owned()),
+        ("thinking", how) => Set::Thoughts(thoughts(how).map_err(|e| format!("/set thinking: {e}"))?),
+        ("format", form) => Set::Format(Some(format(form)?)),
+        ("noformat", "") => Set::Format(None),
         ("think", "") => return Ok(Command::Think(true)),
         ("nothink" | "no_think", "") => return Ok(Command::Think(false)),
         ("history", "") => Set::History(true),
@@ -246,6 +248,30 @@ fn set(rest: &str) -> Result<Command, String> {
         _ => return Err(format!("there is no setting {rest:?}; `/? set` lists them")),
     };
     Ok(Command::Set(set))
+}
+
+/// How thinking is shown, by its name.
+///
+/// # Errors
+/// When it is no such name.
+pub fn thoughts(text: &str) -> Result<Thinking, String> {
+    match text {
+        "show" => Ok(Thinking::Show),
+        "hide" => Ok(Thinking::Hide),
+        "summary" => Ok(Thinking::Summary),
+        _ => Err("expected show, hide or summary".to_owned()),
+    }
+}
+
+/// A form: `json`, a JSON schema, or the file of one behind `@`.
+fn format(text: &str) -> Result<Source, String> {
+    let schema = |text: &str| Source::json_schema(text).map_err(|e| e.to_string());
+    match (text, text.strip_prefix('@')) {
+        ("json", _) => Ok(Source::json_object()),
+        (_, Some(path)) => schema(&read_text(Path::new(path)).map_err(|e| e.to_string())?),
+        _ if text.starts_with('{') => schema(text),
+        _ => Err("/set format needs json, a JSON schema, or @FILE with one".to_owned()),
+    }
 }
 
 /// A text without the quotes around it.

@@ -1,7 +1,8 @@
 //! `/read` and `/glob`: text files that go before the next message.
 
+use crate::cli::term::complete::expand_home;
 use crate::error::{Error, Result};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Largest file that is taken.
 const MOST: u64 = 64 << 20;
@@ -45,21 +46,12 @@ impl Attached {
     }
 }
 
-/// A path as typed, with `~` for the home directory.
-pub fn path(typed: &str) -> PathBuf {
-    let typed = typed.strip_prefix('"').and_then(|t| t.strip_suffix('"')).unwrap_or(typed);
-    match (typed.strip_prefix("~/"), etcetera::home_dir()) {
-        (Some(rest), Ok(home)) => home.join(rest),
-        _ => PathBuf::from(typed),
-    }
-}
-
 /// The files that match a pattern (`*`, `?`, `[abc]`, `**`), in order of their names; and what was left out, and why.
 ///
 /// # Errors
 /// When the pattern is none, matches no file or more than a thousand.
 pub fn glob(pattern: &str) -> Result<(Vec<Attached>, Vec<String>)> {
-    let full = path(pattern);
+    let full = expand_home(pattern);
     let found = glob::glob(&full.to_string_lossy())
         .map_err(|e| Error::usage(format!("{pattern}: is no pattern: {} at character {}", e.msg, e.pos + 1)))?;
     let (mut files, mut left_out) = (vec![], vec![]);

@@ -2,6 +2,7 @@
 
 use super::{Chat, Outcome, files, saves};
 use crate::cli::output::{self, Progress, Unit};
+use crate::cli::term::complete::expand_home;
 use crate::error::{Error, Result};
 use crate::session::{Cache, Saved, SavedCache, SavedChat};
 use std::path::PathBuf;
@@ -79,7 +80,7 @@ impl Chat {
 
     /// `/read`.
     pub(super) fn attach(&mut self, typed: &str) -> Outcome {
-        let file = files::Attached::read(&files::path(typed))?;
+        let file = files::Attached::read(&expand_home(typed))?;
         self.take(vec![file])
     }
 

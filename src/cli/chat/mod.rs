@@ -7,30 +7,33 @@
 mod commands;
 mod files;
 mod keep;
-mod reader;
 mod saves;
 mod settings;
 mod show;
 mod stats;
 mod turn;
+mod words;
 
 use super::answer::{Printer, Target};
+use super::guard_args::GuardArgs;
 use super::model_args::{self, ModelArgs};
 use super::prompt_args::ChatArgs;
 use super::run::{Predict, predict};
 use super::sample_args::SampleArgs;
+use super::term::reader::{Line, Reader, ReaderOptions};
+use super::term::render::Thinking;
 use super::{Outcome, Stop, interrupt, output};
-use crate::chat::{Message, Mode, Router, Template};
+use crate::chat::{Message, Mode, Router, Template, mode_in_force};
 use crate::engine::Engine;
 use crate::engine::generate::{self, Finish};
 use crate::error::Error;
 use crate::gguf::Gguf;
+use crate::grammar::Compiler;
 use crate::sample::Vocab;
 use crate::session::{Cache, Conversation};
 use crate::tokenizer::Tokenizer;
 use clap::Args;
-use commands::{Command, Set, Thoughts};
-use reader::{Line, Reader};
+use commands::{Command, Set};
 use settings::{Settings, Start};
 use stats::{Totals, TurnStats, count};
 use std::collections::HashSet;
@@ -52,8 +55,8 @@ pub struct ReplArgs {
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     stop: Vec<String>,
     /// How thinking is shown: show, hide or summary.
-    #[arg(long, value_name = "HOW", default_value = "show")]
-    thinking: Thoughts,
+    #[arg(long, value_name = "HOW", default_value = "show", value_parser = commands::thoughts)]
+    thinking: Thinking,
     /// Go on with a saved chat (a name, or a path).
     #[arg(long, value_name = "NAME")]
     load: Option<String>,
@@ -68,6 +71,8 @@ pub struct ReplArgs {
     vi: bool,
     #[command(flatten)]
     chat: ChatArgs,
+    #[command(flatten)]
+    guard: GuardArgs,
     #[command(flatten)]
     sample: SampleArgs,
     #[command(flatten, next_help_heading = "Model")]
@@ -84,6 +89,8 @@ struct Chat {
     talk: Conversation,
     cache: Cache,
     settings: Settings,
+    /// Made when a form is first asked for.
+    compiler: Option<Compiler>,
     /// Files that go before the next message.
     attached: Vec<files::Attached>,
     last_prompt: Option<String>,
@@ -107,16 +114,20 @@ pub fn chat(args: &ReplArgs) -> Outcome {
     if let Some(name) = &args.load {
         chat.load(Some(name))?;
     }
-    let mut reader = Reader;
+    let (vi, history) = (args.vi, !args.no_history);
+    let mut reader = Reader::new(ReaderOptions { prompt: ">>> ", vi, history, commands: &words::COMMANDS })?;
     if reader.on_terminal() {
         output::note(&chat.greeting());
     }
     let mut failed = 0;
     loop {
         interrupt::clear();
-        let line = match reader.read()? {
+        interrupt::idle(true);
+        let line = reader.read();
+        interrupt::idle(false);
+        let line = match line? {
             Line::Message(line) => line,
-            Line::Eof => break,
+            Line::Interrupted | Line::Eof => break,
         };
         match chat.line(&line, &mut reader) {
             Ok(Next::Line) => {}
@@ -146,6 +157,8 @@ impl Chat {
             verbose: args.model.verbose,
             wordwrap: !args.no_wordwrap,
             thoughts: args.thinking,
+            guard: args.guard.clone(),
+            form: args.guard.form()?,
         };
         let settings = Settings::new(&args.sample, start);
         let talk = args.chat.conversation();
@@ -161,6 +174,7 @@ impl Chat {
             talk,
             cache: Cache::default(),
             settings,
+            compiler: None,
             attached: vec![],
             last_prompt: None,
             last: None,
@@ -181,11 +195,18 @@ impl Chat {
     }
 
     fn mode_name(&self) -> &'static str {
-        if self.talk.mode() == Mode::Thinking { "thinking" } else { "non-thinking" }
+        if self.mode() == Mode::Thinking { "thinking" } else { "non-thinking" }
+    }
+
+    /// The mode of the next answer.
+    fn mode(&self) -> Mode {
+        mode_in_force(&self.request(&self.talk))
     }
 
     fn printer(&self, in_reasoning: bool) -> Printer {
-        Printer::new(Target::stdout(self.settings.thoughts == Thoughts::Hide), Some(Router::new(in_reasoning)))
+        let target = Target::stdout(false);
+        let wrap = target.wrap && self.settings.wordwrap;
+        Printer::new(Target { wrap, thinking: self.settings.thoughts, ..target }, Some(Router::new(in_reasoning)))
     }
 
     /// Does what a line says.
@@ -223,6 +244,11 @@ impl Chat {
                 said(
                     &seed.map_or("a seed is drawn for each answer".to_owned(), |n| format!("seed {n} for each answer")),
                 )
+            }
+            Command::Budget(budget) => {
+                self.settings.budget(budget);
+                let shown = budget.0.map_or("no limit".to_owned(), |n| format!("at most {n} tokens"));
+                said(&format!("thinking: {shown}"))
             }
             Command::Tool(text) => self.tool(&text, reader),
             Command::Save(name) => self.save(name.as_deref()),
@@ -310,7 +336,7 @@ impl Chat {
     fn set(&mut self, set: Set, reader: &mut Reader) -> Outcome {
         match set {
             Set::Parameter(name, values) => {
-                let mode = turn::preset_mode(self.talk.mode());
+                let mode = turn::preset_mode(self.mode());
                 self.settings.parameter(&name, &values, mode, &self.gguf)?;
                 said(&format!("{name}: {}", values.join(" ")))
             }
@@ -334,6 +360,11 @@ impl Chat {
             Set::Verbose(on) => {
                 self.settings.verbose = on;
                 said(if on { "figures after each answer" } else { "no figures" })
+            }
+            Set::Format(form) => {
+                said(if form.is_some() { "answers of that form only" } else { "answers of any form" })?;
+                self.settings.form = form;
+                Ok(())
             }
             Set::Thoughts(how) => {
                 self.settings.thoughts = how;

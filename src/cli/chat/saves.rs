@@ -1,8 +1,8 @@
 //! Where saved chats are: a plain name stands for a file in the program's own folder, anything else is a path.
 
-use super::files;
+use crate::cli::term;
+use crate::cli::term::complete::expand_home;
 use crate::error::{Error, Result};
-use etcetera::BaseStrategy;
 use std::path::{Path, PathBuf};
 
 /// Ending of the files in the folder.
@@ -13,10 +13,8 @@ const ENDING: &str = "chat";
 /// # Errors
 /// When the system names no home directory.
 pub fn folder() -> Result<PathBuf> {
-    let base = etcetera::choose_base_strategy().map_err(|e| {
-        Error::runtime(format!("there is no home directory ({e}); give a path, as in /save ./name.chat"))
-    })?;
-    Ok(base.state_dir().unwrap_or_else(|| base.data_dir()).join("lapwing").join("chats"))
+    let none = || Error::runtime("there is no home directory; give a path, as in /save ./name.chat");
+    Ok(term::state_dir().ok_or_else(none)?.join("chats"))
 }
 
 /// The file that a name or a path stands for.
@@ -24,7 +22,7 @@ pub fn folder() -> Result<PathBuf> {
 /// # Errors
 /// When the name has characters that are not letters, digits, `.`, `-` or `_`; or there is no home directory.
 pub fn file(typed: &str) -> Result<PathBuf> {
-    let path = files::path(typed);
+    let path = expand_home(typed);
     let ending = path.extension().is_some_and(|e| e == ENDING);
     if typed.contains(['/', '\\']) || ending {
         return Ok(path);

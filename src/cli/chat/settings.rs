@@ -3,10 +3,13 @@
 //! A value set by command beats the flag of that name, which beats the preset of the mode in force; `default` takes a
 //! command's value back.
 
-use super::commands::{self, Thoughts};
+use super::commands;
+use crate::cli::guard_args::{self, Budget, GuardArgs};
 use crate::cli::sample_args::{SampleArgs, Seed};
+use crate::cli::term::render::Thinking;
 use crate::error::{Error, Result};
 use crate::gguf::Gguf;
+use crate::grammar::Source;
 use crate::sample::preset::{Mode, Resolved};
 use crate::sample::stop::StopMatcher;
 use serde_json::{Map, Value};
@@ -15,7 +18,7 @@ use std::fmt::Write;
 use std::str::FromStr;
 
 /// Names of parameters: ours, and others that users type.
-const NAMES: [(&str, &[&str]); 12] = [
+const NAMES: [(&str, &[&str]); 13] = [
     ("temperature", &["temp"]),
     ("top_k", &[]),
     ("top_p", &[]),
@@ -27,6 +30,7 @@ const NAMES: [(&str, &[&str]); 12] = [
     ("seed", &[]),
     ("num_predict", &["predict", "n_predict", "max_tokens"]),
     ("stop", &[]),
+    ("budget", &["reasoning_budget", "thinking_budget"]),
     ("num_ctx", &["ctx_size"]),
 ];
 
@@ -43,6 +47,7 @@ pub struct Settings {
     flags: SampleArgs,
     flag_predict: Option<usize>,
     flag_stops: Vec<String>,
+    flag_budget: Budget,
     /// Parameters that were set by command, as they were typed.
     set: BTreeMap<&'static str, Vec<String>>,
     /// Most tokens of an answer.
@@ -54,7 +59,11 @@ pub struct Settings {
     /// Whether answers are wrapped.
     pub wordwrap: bool,
     /// How thinking is shown.
-    pub thoughts: Thoughts,
+    pub thoughts: Thinking,
+    /// The guards' flags; the budget changes.
+    pub guard: GuardArgs,
+    /// The form that answers must have.
+    pub form: Option<Source>,
 }
 
 /// Settings that are no sampling flags.
@@ -68,7 +77,11 @@ pub struct Start {
     /// `--no-wordwrap` was not given.
     pub wordwrap: bool,
     /// `--thinking`.
-    pub thoughts: Thoughts,
+    pub thoughts: Thinking,
+    /// `--reasoning-budget`, `--overflow` and the like.
+    pub guard: GuardArgs,
+    /// What `--json` and the like say.
+    pub form: Option<Source>,
 }
 
 impl Settings {
@@ -79,12 +92,15 @@ impl Settings {
             flags: sample.clone(),
             flag_predict: start.predict,
             flag_stops: start.stops.clone(),
+            flag_budget: start.guard.reasoning_budget,
             set: BTreeMap::new(),
             predict: start.predict,
             stops: start.stops,
             verbose: start.verbose,
             wordwrap: start.wordwrap,
             thoughts: start.thoughts,
+            guard: start.guard,
+            form: start.form,
         }
     }
 
@@ -113,6 +129,12 @@ impl Settings {
         self.set.insert("seed", vec![text]);
     }
 
+    /// `/budget N`.
+    pub fn budget(&mut self, budget: Budget) {
+        self.guard.reasoning_budget = budget;
+        self.set.insert("budget", vec![budget.0.map_or("-1".to_owned(), |n| n.to_string())]);
+    }
+
     fn apply(&mut self, typed: &str, values: &[String]) -> std::result::Result<(), String> {
         let found = NAMES.iter().find(|(name, others)| *name == typed || others.contains(&typed));
         let name = found
@@ -137,6 +159,8 @@ impl Settings {
             "repeat_last_n" => sample.repeat_last_n = number(name, first, flags.repeat_last_n)?,
             "seed" if is_default => sample.seed = flags.seed,
             "seed" => sample.seed = Some(Seed::from(commands::seed(first)?)),
+            "budget" if is_default => self.guard.reasoning_budget = self.flag_budget,
+            "budget" => self.guard.reasoning_budget = guard_args::budget(first)?,
             "num_predict" if is_default => self.predict = self.flag_predict,
             "num_predict" => self.predict = crate::cli::run::predict(first)?.0,
             "stop" if is_default => self.stops.clone_from(&self.flag_stops),
@@ -173,6 +197,9 @@ impl Settings {
         let flag = |given: bool| if given { "flag" } else { "default" }.to_owned();
         let predict = self.predict.map_or("as many as fit".to_owned(), |n| n.to_string());
         line("num_predict", &predict, flag(self.flag_predict.is_some()));
+        let budget = self.guard.reasoning_budget.0;
+        let shown = budget.map_or("no limit".to_owned(), |n| format!("{n} tokens"));
+        line("budget", &shown, flag(budget.is_some()));
         for stop in &self.stops {
             line("stop", &format!("{stop:?}"), flag(true));
         }
@@ -190,6 +217,7 @@ impl Settings {
         self.sample = self.flags.clone();
         self.predict = self.flag_predict;
         self.stops.clone_from(&self.flag_stops);
+        self.guard.reasoning_budget = self.flag_budget;
         self.set.clear();
         let mut refused = vec![];
         for (name, values) in json.as_object().into_iter().flatten() {
@@ -224,12 +252,15 @@ mod tests {
     struct Flags {
         #[command(flatten)]
         sample: SampleArgs,
+        #[command(flatten)]
+        guard: GuardArgs,
     }
 
     fn settings(flags: &[&str]) -> Settings {
-        let sample = Flags::try_parse_from([&["x"], flags].concat()).unwrap().sample;
+        let Flags { sample, guard } = Flags::try_parse_from([&["x"], flags].concat()).unwrap();
         let stops = vec!["END".to_owned()];
-        let start = Start { predict: None, stops, verbose: false, wordwrap: true, thoughts: Thoughts::Show };
+        let (thoughts, form) = (Thinking::Show, None);
+        let start = Start { predict: None, stops, verbose: false, wordwrap: true, thoughts, guard, form };
         Settings::new(&sample, start)
     }
 

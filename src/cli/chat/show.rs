@@ -79,7 +79,7 @@ impl Chat {
     }
 
     fn parameters(&self) -> Result<String> {
-        let mode = self.talk.mode();
+        let mode = self.mode();
         let resolved = self.settings.resolve(preset_mode(mode), &self.gguf)?;
         let name = if mode == Mode::Thinking { "thinking" } else { "non-thinking" };
         Ok(format!("{:<18} {name} ({})\n{}", "mode", self.why_mode(mode), self.settings.report(&resolved)))
@@ -87,11 +87,11 @@ impl Chat {
 
     /// Why a mode is in force.
     fn why_mode(&self, mode: Mode) -> &'static str {
-        let request = self.talk.request();
+        let request = self.request(&self.talk);
         let speaks = |m: &&Message| m.role() == "user" || m.role() == "system";
         let switch = request.messages.iter().rev().filter(speaks).find_map(|m| soft_switch(m.content()));
         match (request.thinking_switch(), switch) {
-            (Some(false), _) => "/no_think, --no-think or enable_thinking",
+            (Some(false), _) => "/no_think, --no-think, enable_thinking or a budget of 0",
             (_, Some(soft)) if soft == mode => "the last switch in a message",
             (Some(true), _) => "/think, --think or enable_thinking",
             _ => "the model's default",

@@ -1,8 +1,8 @@
 //! Counts and times of answers, and the lines that show them.
 
 use crate::chat::Mode;
+pub use crate::cli::term::thousands as count;
 use crate::session::Plan;
-use indicatif::HumanCount;
 use std::time::Duration;
 
 /// One answer in figures.
@@ -26,11 +26,6 @@ pub struct TurnStats {
     pub mode: Mode,
     /// Where its random numbers started.
     pub seed: u64,
-}
-
-/// A number with separators between thousands.
-pub fn count(n: usize) -> String {
-    HumanCount(n as u64).to_string()
 }
 
 fn rate(n: usize, time: Duration) -> String {
