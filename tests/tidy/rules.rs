@@ -3,7 +3,7 @@
 use crate::source::Source;
 
 /// Modules of the root crate, each with the modules it may name (`quant` is the crate lapwing_quant).
-const LAYERS: [(&str, &[&str]); 13] = [
+const LAYERS: [(&str, &[&str]); 16] = [
     ("error", &[]),
     ("gguf", &["error", "quant"]),
     ("demo", &["error", "gguf"]),
@@ -13,9 +13,15 @@ const LAYERS: [(&str, &[&str]); 13] = [
     ("kv", &["error", "quant"]),
     ("batch", &["error", "quant", "kv"]),
     ("model", &["error", "quant", "gguf", "kv", "batch"]),
-    ("engine", &["error", "model", "kv", "batch", "sample", "tokenizer", "gguf", "quant"]),
-    ("server", &["error", "engine", "chat", "sample", "tokenizer", "gguf"]),
-    ("cli", &["error", "demo", "engine", "server", "chat", "sample", "tokenizer", "gguf", "quant"]),
+    ("guard", &["error", "chat"]),
+    ("grammar", &["error", "tokenizer"]),
+    ("engine", &["error", "model", "kv", "batch", "sample", "tokenizer", "gguf", "quant", "guard", "grammar"]),
+    ("session", &["error", "engine", "chat", "gguf"]),
+    ("server", &["error", "engine", "session", "chat", "sample", "tokenizer", "gguf", "guard", "grammar"]),
+    (
+        "cli",
+        &["error", "engine", "session", "server", "chat", "sample", "tokenizer", "gguf", "quant", "guard", "grammar"],
+    ),
     ("main", &["error", "cli"]),
 ];
 

@@ -1,0 +1,232 @@
+//! The line editor: rustyline with the keys of a chat.
+//!
+//! Enter sends; Alt-Enter, a backslash at the end, and an open `"""` begin another line, and what is pasted stays one
+//! message. Ctrl-G hands the text to the user's editor and takes it back for another look. Ctrl-C clears what is typed.
+//! What is typed is kept in a history file that only the user may read.
+
+use super::complete;
+use super::multiline::{self, Text};
+use super::reader::{Line, ReaderOptions};
+use super::{external, harmless, state_dir};
+use crate::cli::output;
+use crate::error::{Error, Result};
+use rustyline::completion::{Completer, Pair};
+use rustyline::config::{CompletionType, Config, Configurer, EditMode};
+use rustyline::error::ReadlineError;
+use rustyline::highlight::Highlighter;
+use rustyline::hint::Hinter;
+use rustyline::history::FileHistory;
+use rustyline::validate::{ValidationContext, ValidationResult, Validator};
+use rustyline::{
+    Cmd, ConditionalEventHandler, Event, EventContext, EventHandler, KeyCode, KeyEvent, Modifiers, Movement,
+};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// How many messages the history keeps.
+const HISTORY: usize = 5000;
+
+/// Reads messages from a terminal.
+pub struct Editor {
+    line: rustyline::Editor<Helper, FileHistory>,
+    prompt: &'static str,
+    /// What the next message begins with.
+    initial: String,
+    history: bool,
+    /// Where the history is kept; none when there is no such place or it could not be used.
+    file: Option<PathBuf>,
+    /// The text for the user's editor, once it was asked for.
+    handed_out: Arc<Mutex<Option<String>>>,
+}
+
+impl Editor {
+    /// An editor with its history.
+    ///
+    /// # Errors
+    /// When the terminal cannot be used.
+    pub fn new(options: ReaderOptions) -> Result<Self> {
+        let config = Config::builder().completion_type(CompletionType::List).completion_show_all_if_ambiguous(true);
+        let config = config.max_history_size(HISTORY).map_err(broken)?.build();
+        let mut line = rustyline::Editor::with_config(config).map_err(broken)?;
+        line.set_helper(Some(Helper { commands: options.commands }));
+        let handed_out = Arc::new(Mutex::new(None));
+        bind(&mut line, &handed_out);
+        let file = state_dir().map(|folder| folder.join("history"));
+        let mut editor =
+            Self { line, prompt: options.prompt, initial: String::new(), history: false, file, handed_out };
+        editor.set_vi(options.vi);
+        editor.set_history(options.history);
+        Ok(editor)
+    }
+
+    /// The next message.
+    ///
+    /// # Errors
+    /// When the terminal fails.
+    pub fn read(&mut self) -> Result<Line> {
+        loop {
+            let initial = std::mem::take(&mut self.initial);
+            let typed = self.line.readline_with_initial(self.prompt, (&initial, ""));
+            let asked = self.handed_out.lock().unwrap_or_else(PoisonError::into_inner).take();
+            match typed {
+                Ok(text) => {
+                    self.remember(&text);
+                    return Ok(Line::Message(match multiline::parse(&text) {
+                        Text::Whole(message) => message,
+                        // Vi's Ctrl-D sends what there is.
+                        Text::Open => text,
+                    }));
+                }
+                Err(ReadlineError::Interrupted) => match asked {
+                    Some(text) => self.hand_out(text),
+                    None => return Ok(Line::Interrupted),
+                },
+                Err(ReadlineError::Eof) => return Ok(Line::Eof),
+                Err(e) => return Err(broken(e)),
+            }
+        }
+    }
+
+    /// Lets the user's editor change the text.
+    fn hand_out(&mut self, text: String) {
+        match external::edit(&text) {
+            Ok(changed) => self.prefill(&changed),
+            Err(e) => {
+                output::error(&e);
+                self.initial = text;
+            }
+        }
+    }
+
+    /// The next message begins with this text.
+    pub fn prefill(&mut self, text: &str) {
+        self.initial = harmless(text).into_owned();
+    }
+
+    /// Whether messages go to the history.
+    pub fn set_history(&mut self, on: bool) {
+        if on && !self.history {
+            self.load();
+        }
+        self.history = on;
+    }
+
+    /// Vi's keys, or Emacs'.
+    pub fn set_vi(&mut self, on: bool) {
+        self.line.set_edit_mode(if on { EditMode::Vi } else { EditMode::Emacs });
+    }
+
+    /// Reads the history's file, the first time it is wanted.
+    fn load(&mut self) {
+        let Some(file) = self.file.as_ref().filter(|file| file.exists()) else { return };
+        if !rustyline::history::History::is_empty(self.line.history()) {
+            return;
+        }
+        if let Err(e) = self.line.load_history(file) {
+            output::warn(&format!("{}: the history cannot be read and is let alone: {e}", file.display()));
+            self.file = None;
+        }
+    }
+
+    /// Adds a message to the history and its file at once, so that it outlives a crash.
+    fn remember(&mut self, text: &str) {
+        if !self.history || text.trim().is_empty() {
+            return;
+        }
+        let added = self.line.add_history_entry(text);
+        let Some(file) = &self.file else { return };
+        let saved = added.and_then(|_| {
+            file.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+            self.line.append_history(file)
+        });
+        if let Err(e) = saved {
+            output::warn(&format!("{}: the history is not saved: {e}", file.display()));
+            self.file = None;
+        }
+    }
+}
+
+fn broken(e: ReadlineError) -> Error {
+    Error::runtime(format!("the terminal cannot be read: {e}"))
+}
+
+fn bind(line: &mut rustyline::Editor<Helper, FileHistory>, handed_out: &Arc<Mutex<Option<String>>>) {
+    let conditional = |handler: Box<dyn ConditionalEventHandler>| EventHandler::Conditional(handler);
+    for enter in [KeyEvent(KeyCode::Enter, Modifiers::NONE), KeyEvent::ctrl('M'), KeyEvent::ctrl('J')] {
+        line.bind_sequence(enter, conditional(Box::new(Enter)));
+    }
+    // Alt with Enter, as terminals on Unix and on Windows give it.
+    for newline in [
+        KeyEvent(KeyCode::Enter, Modifiers::ALT),
+        KeyEvent(KeyCode::Char('M'), Modifiers::CTRL | Modifiers::ALT),
+        KeyEvent(KeyCode::Char('J'), Modifiers::CTRL | Modifiers::ALT),
+    ] {
+        line.bind_sequence(newline, EventHandler::Simple(Cmd::Newline));
+    }
+    line.bind_sequence(KeyEvent::ctrl('C'), conditional(Box::new(Clear)));
+    line.bind_sequence(KeyEvent::ctrl('G'), conditional(Box::new(HandOut(Arc::clone(handed_out)))));
+}
+
+/// Enter: takes away a backslash at the end and begins another line; else what it always does.
+struct Enter;
+
+impl ConditionalEventHandler for Enter {
+    fn handle(&self, _: &Event, _: u16, _: bool, ctx: &EventContext) -> Option<Cmd> {
+        let (text, at_end) = (ctx.line(), ctx.pos() == ctx.line().len());
+        // Within """ a backslash is text, and the validator asks for another line anyway.
+        let plain = matches!(multiline::parse(text), Text::Whole(_));
+        (at_end && plain && multiline::continues(text))
+            .then(|| Cmd::Replace(Movement::BackwardChar(1), Some("\n".to_owned())))
+    }
+}
+
+/// Ctrl-C: clears what is typed; with nothing typed it is an interrupt.
+struct Clear;
+
+impl ConditionalEventHandler for Clear {
+    fn handle(&self, _: &Event, _: u16, _: bool, ctx: &EventContext) -> Option<Cmd> {
+        (!ctx.line().is_empty()).then_some(Cmd::Kill(Movement::WholeBuffer))
+    }
+}
+
+/// Ctrl-G: leaves the line editor with the text put aside.
+struct HandOut(Arc<Mutex<Option<String>>>);
+
+impl ConditionalEventHandler for HandOut {
+    fn handle(&self, _: &Event, _: u16, _: bool, ctx: &EventContext) -> Option<Cmd> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(ctx.line().to_owned());
+        Some(Cmd::Interrupt)
+    }
+}
+
+/// What rustyline asks of a program.
+struct Helper {
+    commands: &'static [complete::Word],
+}
+
+impl rustyline::Helper for Helper {}
+
+impl Hinter for Helper {
+    type Hint = String;
+}
+
+impl Highlighter for Helper {}
+
+impl Completer for Helper {
+    type Candidate = Pair;
+
+    fn complete(&self, line: &str, at: usize, _: &rustyline::Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
+        let found = complete::candidates(self.commands, &line[..at]);
+        let pair = |(word, after): (String, &str)| Pair { replacement: word.clone() + after, display: word };
+        Ok((found.start, found.words.into_iter().map(pair).collect()))
+    }
+}
+
+impl Validator for Helper {
+    fn validate(&self, ctx: &mut ValidationContext) -> rustyline::Result<ValidationResult> {
+        Ok(match multiline::parse(ctx.input()) {
+            Text::Open => ValidationResult::Incomplete,
+            Text::Whole(_) => ValidationResult::Valid(None),
+        })
+    }
+}
