@@ -4,6 +4,7 @@
 //!
 //! * `lapwing_quant`: formats, kernels, threads: all SIMD and (but for one mmap) all `unsafe`;
 //! * [`gguf`]: mapped model files, checked; [`tokenizer`], [`chat`], [`sample`]: text, templates, choices;
+//! * [`convert`]: checkpoints and models to GGUF, quantized;
 //! * [`kv`], [`batch`]: the cache of keys and values, and the rows of a forward pass;
 //! * [`model`]: immutable weights and the forward pass; [`engine`]: a model with its threads, cache and scratch;
 //! * [`cli`]: the program; the only place that prints.
@@ -14,6 +15,7 @@
 pub mod batch;
 pub mod chat;
 pub mod cli;
+pub mod convert;
 pub mod engine;
 pub mod error;
 pub mod gguf;

@@ -170,6 +170,35 @@ pub fn quantize(rows: &Rows<'_>, kernels: &'static Kernels, pool: &Pool, out: &m
     }
 }
 
+/// Quantizes rows as [`quantize`] does, with the same result, on the calling thread: for a caller that has a team of its
+/// own and other work to spread beside.
+///
+/// # Errors
+/// As [`quantize`].
+///
+/// # Panics
+/// As [`quantize`].
+pub fn quantize_here(rows: &Rows<'_>, kernels: &'static Kernels, out: &mut [u8]) -> Result<Outcome, BadValue> {
+    let Rows { dtype, values, cols, importance } = *rows;
+    let count = values.len();
+    assert!(count == 0 || count.is_multiple_of(cols), "{count} values are not whole rows of {cols}");
+    let width = dtype.row_bytes(cols).unwrap_or_else(|| panic!("rows of {cols} are not whole blocks of {dtype:?}"));
+    assert_eq!(out.len(), count.checked_div(cols).unwrap_or(0) * width, "room for the blocks");
+    let weights = importance.map(|importance| {
+        assert_eq!(importance.len(), cols, "an importance for every column");
+        even_out(importance)
+    });
+    let job = Job { dtype, values, count, weights: weights.as_deref(), kernels };
+    match job.span(0, out) {
+        Ok(clamped) => Ok(Outcome { clamped }),
+        Err(index) => {
+            let mut value = [0.0];
+            values.widen(index, kernels, &mut value);
+            Err(BadValue { index, value: value[0] })
+        }
+    }
+}
+
 /// Importances with a mean of 1, and none of them so small that a column could be given up.
 fn even_out(importance: &[f32]) -> Vec<f32> {
     /// What the least important column counts, against the mean.
