@@ -17,6 +17,22 @@ const REFINEMENTS: usize = 3;
 /// The divisions to try: steps in the range beyond the highest code, and where the first begins, in steps.
 pub(crate) type Grid = [(f32, f32)];
 
+/// A grid of A numbers of steps, `more.0` to `more.1` beyond the highest code, with B begins each: around the half of
+/// what is more, up to `around` on either side.
+pub(crate) const fn grid<const A: usize, const B: usize>(more: (f32, f32), around: f32) -> [[(f32, f32); B]; A] {
+    let (mut grid, mut a) = ([[(0.0, 0.0); B]; A], 0);
+    while a < A {
+        let beyond = more.0 + (more.1 - more.0) * a as f32 / (A - 1) as f32;
+        let mut b = 0;
+        while b < B {
+            grid[a][b] = (beyond, beyond / 2.0 + around * (2.0 * b as f32 / (B - 1) as f32 - 1.0));
+            b += 1;
+        }
+        a += 1;
+    }
+    grid
+}
+
 /// Groups relative to their base.
 pub(crate) struct Based<'a, const N: usize> {
     /// The groups, of which `x` now is `u`.
@@ -120,7 +136,8 @@ fn better<L: Lanes, const N: usize>(
     // With a NaN (all codes alike) the limit, too.
     let offset = offset.min(l.load(&g.limit));
     let scale = (xq - offset * q1) / q2;
-    let gain = scale * (xq + xq - scale * q2 - (offset + offset) * q1) + offset * (fixed.x + fixed.x - offset * fixed.w);
+    let gain =
+        scale * (xq + xq - scale * q2 - (offset + offset) * q1) + offset * (fixed.x + fixed.x - offset * fixed.w);
     let gain = zero.if_less(scale, gain, best.gain);
     Fit {
         scale: best.gain.if_less(gain, scale, best.scale),

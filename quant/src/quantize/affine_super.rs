@@ -93,13 +93,7 @@ struct Ideal<V> {
 
 /// `d` and `dmin` that come near the groups' own scales and minima.
 #[inline(always)]
-fn first_common<L: Lanes>(
-    l: L,
-    ideal: &Ideal<L::V>,
-    search: &Search<'_>,
-    unit: &Row,
-    share: usize,
-) -> [Common; LANES] {
+fn first_common<L: Lanes>(l: L, ideal: &Ideal<L::V>, search: &Search<'_>, unit: &Row, share: usize) -> [Common; LANES] {
     let (scales, curvature) = (ideal.fit.scale.store(), ideal.fit.curvature.store());
     let (mins, weights) = (ideal.min.store(), ideal.fixed.w.store());
     let mut common = [Common { d: stored(0.0, 1.0), dmin: stored(0.0, 1.0) }; LANES];

@@ -27,7 +27,9 @@ pub(crate) trait Lanes: Copy {
 }
 
 /// Sixteen f32 in registers. All operations work lane by lane.
-pub(crate) trait Vector: Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self> {
+pub(crate) trait Vector:
+    Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self>
+{
     /// The values in memory.
     fn store(self) -> Row;
     /// `if self < other { self } else { other }`: with a NaN, `other`.

@@ -1,16 +1,13 @@
 //! Q2_K: super-blocks of sixteen groups of 16, scales and minima 0 to 15, codes 0 to 3.
 
-use super::affine::Grid;
+use super::affine::{Grid, grid};
 use super::affine_super::{self, Search};
 use super::lanes::{Lanes, Row};
 use super::symmetric_super::spread;
 use super::tile::{Encode, Groups, Tile, to_bytes};
 use crate::formats::q2_k::Q2_K;
 
-const GRID: &Grid = &[
-    (0.0, 0.0), (0.3, 0.15), (0.6, 0.3), (0.9, 0.45), (0.9, 0.2), (0.9, 0.7), (1.3, 0.65), (1.3, 0.35), (1.3, 0.95),
-    (1.8, 0.9), (1.8, 0.5), (1.8, 1.3),
-];
+const GRID: &Grid = grid::<7, 5>((-0.3, 2.4), 0.6).as_flattened();
 /// The largest scale, and the largest minimum, becomes about 15.
 const SCALE_REACHES: [Row; 2] = [spread(18.0, -0.25), spread(14.0, -0.4)];
 const SEARCH: Search<'static> = Search {

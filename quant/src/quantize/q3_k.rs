@@ -8,9 +8,8 @@ use super::tile::{Encode, Groups, Tile, to_bytes};
 use crate::formats::q3_k::Q3_K;
 
 /// A group's extreme value becomes about -4, or about 3.
-const REACHES: [f32; 20] = [
-    -5.4, -5.0, -4.7, -4.5, -4.3, -4.1, -3.9, -3.7, -3.5, -3.3, -3.0, 2.5, 2.7, 2.9, 3.1, 3.3, 3.5, 3.7, 4.0, 4.4,
-];
+const REACHES: [f32; 20] =
+    [-5.4, -5.0, -4.7, -4.5, -4.3, -4.1, -3.9, -3.7, -3.5, -3.3, -3.0, 2.5, 2.7, 2.9, 3.1, 3.3, 3.5, 3.7, 4.0, 4.4];
 /// The largest scale becomes about -32, or about 31.
 const SCALE_REACHES: [Row; 2] = [spread(-33.0, 0.4), spread(32.0, -0.4)];
 const SEARCH: Search<'static> =

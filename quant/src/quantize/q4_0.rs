@@ -2,14 +2,12 @@
 
 use super::codes::Integers;
 use super::lanes::Lanes;
-use super::symmetric;
+use super::symmetric::{self, reaches};
 use super::tile::{Encode, Groups, Tile, to_bytes};
 use crate::formats::q4_0::Q4_0;
 
 /// The extreme value becomes about -8, or about 7.
-const REACHES: [f32; 20] = [
-    -9.5, -9.0, -8.7, -8.4, -8.2, -8.0, -7.8, -7.6, -7.3, -7.0, -6.5, 6.0, 6.4, 6.7, 7.0, 7.2, 7.5, 7.8, 8.2, 8.7,
-];
+const REACHES: [f32; 42] = reaches::<24, 42>((-10.0, -6.0), (5.5, 9.0));
 
 impl Encode for Q4_0 {
     #[inline(always)]

@@ -1,16 +1,13 @@
 //! Q4_1: a scale and an offset, codes 0 to 15.
 
-use super::affine::{self, Grid};
+use super::affine::{self, Grid, grid};
 use super::lanes::Lanes;
 use super::q4_0::nibbles;
 use super::tile::{Encode, Groups, Tile, to_bytes};
 use crate::formats::q4_1::Q4_1;
 
 /// See [`Grid`]; Q5_1 has the same.
-pub(super) const GRID: &Grid = &[
-    (-0.5, -0.25), (0.0, 0.0), (0.3, 0.0), (0.3, 0.3), (0.6, 0.3), (0.9, 0.45), (0.9, 0.0), (0.9, 0.9), (1.4, 0.4),
-    (1.4, 0.7), (1.4, 1.0), (2.0, 0.5), (2.0, 1.0), (2.0, 1.5),
-];
+pub(super) const GRID: &Grid = grid::<9, 7>((-0.8, 3.2), 0.7).as_flattened();
 
 impl Encode for Q4_1 {
     #[inline(always)]

@@ -1,15 +1,13 @@
 //! Q4_K: super-blocks of eight groups of 32, scales and minima 0 to 63, codes 0 to 15.
 
-use super::affine::Grid;
+use super::affine::{Grid, grid};
 use super::affine_super::{self, Coded, Search};
 use super::lanes::{Lanes, Row};
 use super::symmetric_super::spread;
 use super::tile::{Encode, Groups, Tile, to_bytes};
 use crate::formats::q4_k::{Q4_K, ScalesMins};
 
-const GRID: &Grid = &[
-    (0.0, 0.0), (0.4, 0.2), (0.8, 0.4), (0.8, 0.1), (0.8, 0.7), (1.3, 0.65), (1.3, 0.3), (1.3, 1.0), (1.9, 0.95),
-];
+const GRID: &Grid = grid::<7, 5>((-0.3, 2.6), 0.5).as_flattened();
 /// The largest scale, and the largest minimum, becomes about 63; Q5_K has the same.
 pub(super) const SCALE_REACHES: [Row; 2] = [spread(64.0, -0.25), spread(60.0, -0.5)];
 const SEARCH: Search<'static> = Search {
@@ -17,7 +15,7 @@ const SEARCH: Search<'static> = Search {
     scale_top: 63.0,
     grid: GRID,
     scale_reaches: &SCALE_REACHES,
-    windows: [(3, 1), (1, 1)],
+    windows: [(4, 1), (2, 1)],
     rounds: 1,
 };
 

@@ -3,15 +3,12 @@
 use super::codes::Integers;
 use super::lanes::Lanes;
 use super::q4_0::nibbles;
-use super::symmetric;
+use super::symmetric::{self, reaches};
 use super::tile::{Encode, Groups, Tile, to_bytes};
 use crate::formats::q5_0::Q5_0;
 
 /// The extreme value becomes about -16, or about 15.
-const REACHES: [f32; 20] = [
-    -17.5, -17.0, -16.6, -16.3, -16.1, -15.9, -15.6, -15.3, -15.0, -14.6, -14.0, 13.5, 14.0, 14.4, 14.7, 15.0, 15.2,
-    15.5, 15.8, 16.3,
-];
+const REACHES: [f32; 50] = reaches::<28, 50>((-18.0, -13.0), (12.5, 17.0));
 
 impl Encode for Q5_0 {
     #[inline(always)]

@@ -1,22 +1,20 @@
 //! Q5_K: super-blocks of eight groups of 32, scales and minima 0 to 63, codes 0 to 31.
 
-use super::affine::Grid;
+use super::affine::{Grid, grid};
 use super::affine_super::{self, Search};
 use super::lanes::Lanes;
 use super::q4_k::{SCALE_REACHES, nibble_pairs, packed};
 use super::tile::{Encode, Groups, Tile, to_bytes};
 use crate::formats::q5_k::Q5_K;
 
-const GRID: &Grid = &[
-    (0.0, 0.0), (0.4, 0.2), (0.8, 0.4), (0.8, 0.1), (0.8, 0.7), (1.3, 0.65), (1.3, 0.3), (1.3, 1.0), (1.9, 0.95),
-];
+const GRID: &Grid = grid::<6, 3>((-0.3, 2.2), 0.4).as_flattened();
 const SEARCH: Search<'static> = Search {
     top: 31.0,
     scale_top: 63.0,
     grid: GRID,
     scale_reaches: &SCALE_REACHES,
-    windows: [(3, 1), (1, 1)],
-    rounds: 1,
+    windows: [(4, 2), (2, 1)],
+    rounds: 2,
 };
 
 impl Encode for Q5_K {

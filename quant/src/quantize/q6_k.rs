@@ -7,8 +7,7 @@ use super::tile::{Encode, Groups, Tile, to_bytes};
 use crate::formats::q6_k::Q6_K;
 
 /// A group's extreme value becomes about -32, or about 31.
-const REACHES: [f32; 14] =
-    [-33.5, -33.0, -32.6, -32.3, -32.0, -31.7, -31.4, -31.0, 30.4, 30.8, 31.1, 31.4, 31.8, 32.3];
+const REACHES: [f32; 14] = [-33.5, -33.0, -32.6, -32.3, -32.0, -31.7, -31.4, -31.0, 30.4, 30.8, 31.1, 31.4, 31.8, 32.3];
 /// The largest scale becomes about -128, or about 127.
 const SCALE_REACHES: [Row; 2] = [spread(-130.0, 1.5), spread(129.0, -1.5)];
 const SEARCH: Search<'static> =
@@ -19,7 +18,8 @@ impl Encode for Q6_K {
     fn encode<L: Lanes>(l: L, tile: &Tile, out: &mut [Self]) -> usize {
         let mut clamped = 0;
         for (s, out) in out.iter_mut().enumerate() {
-            let coded = symmetric_super::encode::<L, Integers<-32, 31>, 16>(l, &Groups::new(tile, 256 * s, 16), &SEARCH);
+            let coded =
+                symmetric_super::encode::<L, Integers<-32, 31>, 16>(l, &Groups::new(tile, 256 * s, 16), &SEARCH);
             let codes = to_bytes(l, &coded.codes, 32.0);
             let codes = codes.as_flattened();
             for h in 0..2 {

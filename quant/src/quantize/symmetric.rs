@@ -11,6 +11,17 @@ use super::tile::{Groups, Stored, inverse, stored_all};
 /// Times that the winner is rounded and fitted again.
 const REFINEMENTS: usize = 2;
 
+/// What an extreme value is divided to: LOW values evenly from `low.0` to `low.1`, and the others so in `high`.
+pub(crate) const fn reaches<const LOW: usize, const ALL: usize>(low: (f32, f32), high: (f32, f32)) -> [f32; ALL] {
+    let (mut values, mut i) = ([0.0; ALL], 0);
+    while i < ALL {
+        let ((from, to), at, of) = if i < LOW { (low, i, LOW) } else { (high, i - LOW, ALL - LOW) };
+        values[i] = from + (to - from) * at as f32 / (of - 1) as f32;
+        i += 1;
+    }
+    values
+}
+
 /// The best scale of each group.
 pub(crate) struct Fit<V> {
     /// The scale: 0 for a group of zeros.
@@ -45,12 +56,7 @@ pub(crate) fn search<L: Lanes, C: Codes, const N: usize>(l: L, g: &Groups<N>, re
 
 /// The fit to the codes that `inverse_scale` rounds to, where that is better than `best`.
 #[inline(always)]
-fn better<L: Lanes, C: Codes, const N: usize>(
-    l: L,
-    g: &Groups<N>,
-    inverse_scale: L::V,
-    best: Fit<L::V>,
-) -> Fit<L::V> {
+fn better<L: Lanes, C: Codes, const N: usize>(l: L, g: &Groups<N>, inverse_scale: L::V, best: Fit<L::V>) -> Fit<L::V> {
     let (mut xq, mut qq) = (l.splat(0.0), l.splat(0.0));
     for j in 0..N {
         let (x, w) = (l.load(&g.x[j]), l.load(&g.w[j]));

@@ -53,7 +53,8 @@ pub(crate) fn encode<L: Lanes, C: Codes, const N: usize>(l: L, g: &Groups<N>, se
     let share = g.share;
     let mut d = [stored(0.0, 1.0); LANES];
     for s in (0..LANES).step_by(share) {
-        let common = common_scale(l, &ideal.0[s..s + share], &curvature.0[s..s + share], search.scale_reaches, search.scales);
+        let common =
+            common_scale(l, &ideal.0[s..s + share], &curvature.0[s..s + share], search.scale_reaches, search.scales);
         d[s..s + share].fill(stored(common, g.unit.0[s]));
     }
     let mut best = nearest_scales::<L, C, N>(l, g, &d, &ideal, search, search.windows.0);

@@ -26,11 +26,20 @@ super::tile_f32::f32_tiles!(
 );
 
 // SAFETY: the function is compiled for this instruction set, and only called where it is.
-crate::quantize::lanes::encoder!(enable = "avx512f,avx512bw,avx512vl,avx512vnni", lanes = unsafe { lanes::Avx512Lanes::new() });
+crate::quantize::lanes::encoder!(
+    enable = "avx512f,avx512bw,avx512vl,avx512vnni",
+    lanes = unsafe { lanes::Avx512Lanes::new() }
+);
 
 /// The AVX-512 table.
-pub(crate) static TABLE: Kernels =
-    Kernels { name: "avx512", supported: crate::isa::has_avx512, cell, rows_cell: cell_f32, vector: vector::OPS, encode };
+pub(crate) static TABLE: Kernels = Kernels {
+    name: "avx512",
+    supported: crate::isa::has_avx512,
+    cell,
+    rows_cell: cell_f32,
+    vector: vector::OPS,
+    encode,
+};
 
 fn cell(dtype: DType) -> Cell {
     let narrow = ActKinds { q8: true, ..ActKinds::default() };
