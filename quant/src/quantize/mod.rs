@@ -6,7 +6,8 @@
 //!
 //! * [`tile`]: what a format's encoder gets: 512 weights, and the same as 16 lanes of groups;
 //! * [`lanes`]: sixteen f32 at once, on every instruction set with the same bits;
-//! * [`codes`]: what codes stand for; [`symmetric`], [`affine`]: the searches; one file per family of formats.
+//! * [`codes`]: what codes stand for; [`symmetric`], [`affine`]: the searches for groups with a scale of their own;
+//!   [`symmetric_super`], [`affine_super`]: for groups whose scales share one; then one file per format.
 //!
 //! Invariants
 //! * A format's encoder is plain arithmetic over sixteen lanes, where lane means group, so that sums have a fixed order.
@@ -16,15 +17,21 @@
 
 mod affine;
 mod affine_super;
-pub(crate) mod codes;
+mod codes;
 mod float;
-mod four_five;
-mod iq4;
-mod k_affine;
-mod k_symmetric;
+mod iq4_nl;
+mod iq4_xs;
 pub(crate) mod lanes;
+mod q2_k;
+mod q3_k;
+mod q4_0;
+mod q4_1;
+mod q4_k;
+mod q5_0;
+mod q5_1;
+mod q5_k;
+mod q6_k;
 mod q8_0;
-pub(crate) mod scale;
 mod symmetric;
 mod symmetric_super;
 pub(crate) mod tile;
@@ -229,8 +236,8 @@ impl Job<'_> {
             let n = TILE.min(self.count - start);
             self.values.widen(start, self.kernels, &mut tile.x[..n]);
             tile.x[n..].fill(0.0);
-            if let Some(at) = tile.x.iter().position(|x| !x.is_finite()) {
-                return Err(start + at);
+            if !tile.x.iter().fold(true, |sound, x| sound & x.is_finite()) {
+                return Err(start + tile.x.iter().position(|x| !x.is_finite()).unwrap_or(0));
             }
             if let Some(weights) = self.weights {
                 let mut column = start % weights.len();
