@@ -17,6 +17,7 @@ pub mod cli;
 pub mod engine;
 pub mod error;
 pub mod gguf;
+pub mod imatrix;
 pub mod kv;
 pub mod model;
 pub mod sample;
