@@ -16,6 +16,7 @@ pub mod chat;
 pub mod cli;
 pub mod engine;
 pub mod error;
+pub mod eval;
 pub mod gguf;
 pub mod imatrix;
 pub mod kv;

@@ -109,6 +109,11 @@ impl Entry {
 }
 
 impl Imatrix {
+    /// An empty one over chunks of `chunk_size` tokens.
+    pub fn new(chunk_size: u64) -> Self {
+        Self { chunk_size, ..Self::default() }
+    }
+
     /// Reads a file of either form.
     ///
     /// # Errors
