@@ -101,6 +101,16 @@ impl Progress {
     }
 }
 
+impl Progress {
+    /// Runs `print` while no bar is in its way.
+    pub fn suspended<R>(&self, print: impl FnOnce() -> R) -> R {
+        match &self.bar {
+            Some(bar) => bar.suspend(print),
+            None => print(),
+        }
+    }
+}
+
 impl Drop for Progress {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {

@@ -3,19 +3,21 @@
 use crate::source::Source;
 
 /// Modules of the root crate, each with the modules it may name (`quant` is the crate lapwing_quant).
-const LAYERS: [(&str, &[&str]); 13] = [
+const LAYERS: [(&str, &[&str]); 15] = [
     ("error", &[]),
     ("gguf", &["error", "quant"]),
     ("tokenizer", &["error", "gguf"]),
     ("chat", &["error", "gguf", "tokenizer"]),
     ("convert", &["error", "gguf", "tokenizer", "quant"]),
     ("sample", &["error", "gguf"]),
+    ("imatrix", &["error", "gguf", "quant"]),
     ("kv", &["error", "quant"]),
     ("batch", &["error", "quant", "kv"]),
     ("model", &["error", "quant", "gguf", "kv", "batch"]),
     ("engine", &["error", "model", "kv", "batch", "sample", "tokenizer", "gguf", "quant"]),
+    ("eval", &["error", "engine", "imatrix", "tokenizer", "gguf", "quant"]),
     ("server", &["error", "engine", "chat", "sample", "tokenizer", "gguf"]),
-    ("cli", &["error", "engine", "convert", "server", "chat", "sample", "tokenizer", "gguf", "quant"]),
+    ("cli", &["error", "engine", "eval", "imatrix", "convert", "server", "chat", "sample", "tokenizer", "gguf", "quant"]),
     ("main", &["error", "cli"]),
 ];
 
