@@ -13,6 +13,8 @@ pub mod model_args;
 pub mod output;
 pub mod perplexity;
 pub mod prompt_args;
+pub mod quantize;
+pub mod quantize_certify;
 pub mod run;
 pub mod sample_args;
 pub mod text_args;
@@ -35,6 +37,7 @@ pub struct Cli {
 enum Command {
     Run(Box<run::RunArgs>),
     Inspect(inspect::InspectArgs),
+    Quantize(Box<quantize::QuantizeArgs>),
     Tokenize(tokenize::TokenizeArgs),
     /// Write the logits of a text or of token ids to a safetensors file.
     Logits(Box<logits::LogitsArgs>),
@@ -90,6 +93,7 @@ fn dispatch(command: Command) -> std::result::Result<(), Stop> {
     match command {
         Command::Run(args) => run::run(&args),
         Command::Inspect(args) => inspect::inspect(&args),
+        Command::Quantize(args) => quantize::quantize(&args),
         Command::Tokenize(args) => tokenize::tokenize(&args),
         Command::Logits(args) => logits::logits(&args),
         Command::Bench(args) => bench::bench(&args),

@@ -1,19 +1,21 @@
 //! `lapwing quantize`: a checkpoint or a GGUF to a GGUF of the types asked for. Options as llama-quantize has them.
 
-use super::output::{self, QuantizeProgress};
-use super::{Outcome, Stop, interrupt};
+use super::output::{self, Progress as Bar, Unit};
+use super::{Outcome, Stop, interrupt, quantize_certify};
 use crate::convert::{
-    self, Choices, FileType, Importance, Job, MetadataValue, Plan, Progress, Report, Settings, Source, is_quantized,
-    parse_dtype,
+    self, Choices, FileType, Importance, Job, Plan, Progress, Report, Settings, Source, is_quantized, parse_dtype,
 };
 use crate::error::{Error, Result};
-use crate::gguf::Override;
+use crate::gguf::{Certificate, Override};
+use crate::imatrix::Imatrix;
 use clap::Args;
 use lapwing_quant::DType;
 use lapwing_quant::threads::Pool;
 use lapwing_quant::{cores, kernels};
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 /// Quantize a model: a Hugging Face checkpoint (a directory) or a GGUF, to a GGUF.
 ///
@@ -62,6 +64,9 @@ pub struct QuantizeArgs {
     /// Put a metadata value in place of the input's: KEY=TYPE:VALUE, TYPE is int, float, bool or str.
     #[arg(long, value_name = "KEY=TYPE:VALUE")]
     override_kv: Vec<String>,
+    /// Compare the result with its source over this text, and put the figures into the file.
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["keep_split", "max_shard_size", "dry_run"])]
+    certify: Option<PathBuf>,
     /// Show what would be written, and write nothing.
     #[arg(long)]
     dry_run: bool,
@@ -112,27 +117,44 @@ pub fn quantize(args: &QuantizeArgs) -> Outcome {
     let Positional { input, output, file_type, threads } = Positional::parse(&args.positional)?;
     let source = convert::open(&input)?;
     warn_of_requantizing(&source, args);
-    let plan = Plan::new(source, args.settings(file_type)?)?;
+    let settings = args.settings(file_type, &source)?;
+    let plan = Plan::new(source, settings)?;
     plan.notes.iter().for_each(|note| output::warn(note));
     warn_of_fallbacks(&plan);
     if args.dry_run {
         return output::result(&table(&plan, &output));
     }
     output::note(&summary(&plan, &output));
-    let threads = threads.unwrap_or_else(|| cores::available().max(1));
+    let threads = threads.unwrap_or_else(|| cores::default_threads(&cores::detect()));
     let pool = Pool::new(threads, &[]).map_err(Error::runtime)?;
     interrupt::watch();
-    let mut progress = QuantizeProgress::new();
+    let started = Instant::now();
+    let job = Job { plan: &plan, output: &output, resume: args.resume, pool: &pool, kernels: kernels::best() };
+    let mut stopped = None;
+    let mut certify = |part: &Path| {
+        let text = args.certify.as_deref().unwrap_or(Path::new(""));
+        quantize_certify::certify(&input, &plan, part, text, &pool).map_err(|stop| match stop {
+            Stop::Error(e) => e,
+            other => {
+                stopped = Some(other);
+                Error::runtime("certifying was stopped")
+            }
+        })
+    };
+    let mut bar = Bar::new("quantizing", Unit::Bytes);
     let mut tell = |at: Progress<'_>| {
-        progress.update(&at);
+        bar.say(&format!("{}/{} {} {} to {}", at.number.0, at.number.1, at.tensor, at.types.0, at.types.1));
+        bar.update(at.bytes.0, at.bytes.1);
         !interrupt::asked()
     };
-    let job = Job { plan: &plan, output: &output, resume: args.resume, pool: &pool, kernels: kernels::best() };
-    let outcome = job.run(&mut tell, None)?;
-    let rate = progress.finish();
-    match outcome {
+    let outcome = job.run(&mut tell, if args.certify.is_some() { Some(&mut certify) } else { None });
+    drop(bar);
+    if let Some(stop) = stopped {
+        return Err(stop);
+    }
+    match outcome? {
         convert::Outcome::Done(report) => {
-            say_done(&plan, &report, &rate);
+            say_done(&plan, &report, started.elapsed().as_secs_f64());
             Ok(())
         }
         convert::Outcome::Stopped => {
@@ -143,7 +165,7 @@ pub fn quantize(args: &QuantizeArgs) -> Outcome {
 }
 
 impl QuantizeArgs {
-    fn settings(&self, file_type: FileType) -> Result<Settings> {
+    fn settings(&self, file_type: FileType, source: &Source) -> Result<Settings> {
         let dtype = |text: &Option<String>| text.as_deref().map(parse_dtype).transpose();
         let pattern = |text: &String| {
             let (pattern, dtype) = text
@@ -169,12 +191,12 @@ impl QuantizeArgs {
         }
         Ok(Settings {
             choices,
-            imatrix: self.importance()?,
+            imatrix: self.importance(source)?,
             overrides,
             keep_split: self.keep_split,
             max_shard_bytes: self.max_shard_size,
             allow_requantize: self.allow_requantize,
-            reserved: Vec::<(String, MetadataValue)>::new(),
+            reserved: if self.certify.is_some() { Certificate::blank().entries() } else { Vec::new() },
         })
     }
 
@@ -198,11 +220,35 @@ impl QuantizeArgs {
         Ok(())
     }
 
-    fn importance(&self) -> Result<Option<Importance>> {
-        match &self.imatrix {
-            None => Ok(None),
-            Some(path) => Err(Error::unsupported(format!("{}: importance matrices cannot be read yet", path.display()))),
+    /// Reads the importance matrix, for the tensors it should be used for.
+    fn importance(&self, source: &Source) -> Result<Option<Importance>> {
+        let Some(path) = &self.imatrix else { return Ok(None) };
+        let read = Imatrix::open(path)?;
+        let wanted = |name: &str| {
+            let among = |list: &[String]| list.iter().any(|part| name.contains(part.as_str()));
+            (self.include_weights.is_empty() || among(&self.include_weights)) && !among(&self.exclude_weights)
+        };
+        let mut weights = HashMap::new();
+        for tensor in source.tensors.iter().filter(|t| wanted(&t.name)) {
+            let (cols, matrices) = (tensor.cols(), tensor.rows() / tensor.rows_per_matrix());
+            let mut all = Vec::with_capacity(cols * matrices);
+            for at in 0..matrices {
+                let expert = (matrices > 1).then_some(at);
+                all.extend(read.importance(&tensor.name, cols, expert)?.into_iter().flatten());
+            }
+            if !all.is_empty() {
+                weights.insert(tensor.name.clone(), all);
+            }
         }
+        if weights.is_empty() {
+            return Err(Error::usage(format!("{}: has no weights for any tensor it should be used for", path.display())));
+        }
+        Ok(Some(Importance {
+            file: path.display().to_string(),
+            dataset: read.datasets.first().cloned(),
+            chunks: u32::try_from(read.chunks()).ok().filter(|&n| n > 0),
+            weights,
+        }))
     }
 }
 
@@ -247,7 +293,7 @@ fn summary(plan: &Plan, output: &Path) -> String {
     )
 }
 
-fn say_done(plan: &Plan, report: &Report, rate: &str) {
+fn say_done(plan: &Plan, report: &Report, seconds: f64) {
     for (name, blocks) in &report.clamped {
         output::warn(&format!("{name}: {blocks} blocks hold values beyond the format's range, written as its largest"));
     }
@@ -259,7 +305,9 @@ fn say_done(plan: &Plan, report: &Report, rate: &str) {
         [one] => one.clone(),
         many => format!("{} to {}", many[0], many[many.len() - 1]),
     };
-    output::note(&format!("{shown}: {}{rate}", bytes(plan.bytes())));
+    let rate = plan.source_bytes() as f64 / 1e6 / seconds.max(1e-3);
+    let fresh = if report.resumed == 0 { format!(", {rate:.0} MB/s of the source") } else { String::new() };
+    output::note(&format!("{shown}: {} in {seconds:.1} s{fresh}", bytes(plan.bytes())));
 }
 
 /// What would be written, a line for each tensor.

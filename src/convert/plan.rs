@@ -60,7 +60,6 @@ pub struct Plan {
     /// What the user should hear.
     pub notes: Vec<String>,
     pub(super) imatrix: Option<Importance>,
-    pub(super) reserved: Vec<(String, V)>,
 }
 
 /// A tensor that will be written.
@@ -119,14 +118,7 @@ impl Plan {
             notes.extend(check_imatrix(imatrix, &source, &tensors)?);
         }
         let meta = metadata(&source, &settings)?;
-        let mut plan = Plan {
-            source,
-            tensors,
-            files: Vec::new(),
-            notes,
-            imatrix: settings.imatrix,
-            reserved: settings.reserved,
-        };
+        let mut plan = Plan { source, tensors, files: Vec::new(), notes, imatrix: settings.imatrix };
         plan.split(meta, settings.keep_split, settings.max_shard_bytes)?;
         Ok(plan)
     }

@@ -8,7 +8,6 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use gguf_rs_lib::format::metadata::MetadataValue;
 use lapwing_quant::kernels::Kernels;
 use lapwing_quant::threads::{Pool, Team};
 
@@ -45,8 +44,8 @@ pub struct Job<'a> {
     pub kernels: &'static Kernels,
 }
 
-/// Measures a file that is written but not yet renamed, for the keys that the plan has reserved.
-pub type Certify<'a> = &'a mut dyn FnMut(&Path) -> Result<Vec<(String, MetadataValue)>>;
+/// Measures a file that is whole but not yet renamed, and puts the figures where the plan has reserved room for them.
+pub type Certify<'a> = &'a mut dyn FnMut(&Path) -> Result<()>;
 
 /// How a job ended.
 #[derive(Debug)]
@@ -86,7 +85,7 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
 
 impl Job<'_> {
     /// Runs it. `progress` is called after each slab of rows and may stop the job; `certify` is called when the file is
-    /// whole but for the plan's reserved keys.
+    /// whole, before it gets its name.
     ///
     /// # Errors
     /// Names what could not be read or written. After an error of the source nothing is left behind; after one of
@@ -124,8 +123,10 @@ impl Job<'_> {
                 return Err(e);
             }
         }
-        if let Some(certify) = certify {
-            self.certify(&parts, certify)?;
+        match (&parts[..], certify) {
+            (_, None) => {}
+            ([part], Some(certify)) => certify(part)?,
+            _ => return Err(Error::usage("a certificate goes into one file, and there are several")),
         }
         for (part, path) in parts.iter().zip(&finals).filter(|(part, _)| part.exists()) {
             let shown = path.display();
@@ -249,30 +250,6 @@ impl Job<'_> {
         let zeros = [0; header::ALIGNMENT as usize];
         Handle(sink).write_all(&zeros[..padding as usize]).map_err(|e| failed(&e))?;
         flush(true)
-    }
-
-    /// Puts the values of the reserved keys in their places.
-    fn certify(&self, parts: &[PathBuf], certify: Certify<'_>) -> Result<()> {
-        let [part] = parts else {
-            return Err(Error::usage("a certificate goes into one file; leave out --max-shard-size and --keep-split"));
-        };
-        let mut file = self.plan.files[0].clone();
-        for (key, value) in certify(part)? {
-            if !self.plan.reserved.iter().any(|(reserved, _)| *reserved == key) {
-                return Err(Error::runtime(format!("no room was reserved for {key}")));
-            }
-            file.meta.insert(key, value);
-        }
-        let start = header::bytes(self.plan, &file)?;
-        if start.len() as u64 != file.header_bytes {
-            return Err(Error::runtime("the certificate is not of the size that was reserved"));
-        }
-        let write = || {
-            let mut opened = OpenOptions::new().write(true).open(part)?;
-            opened.write_all(&start)?;
-            opened.sync_all()
-        };
-        write().map_err(|e| write_error(part, &e))
     }
 }
 

@@ -22,8 +22,8 @@ pub fn check(output: &Path, wanted: u64) -> Result<()> {
 fn available(output: &Path) -> Option<u64> {
     let dir = output.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let dir = dir.canonicalize().ok()?;
-    let disks = Disks::new_with_refreshed_list();
-    let holds = disks.list().iter().filter(|disk| dir.starts_with(disk.mount_point()));
+    let disks = Disks::new_with_refreshed_list().ok()?;
+    let holds = disks.iter().filter(|disk| dir.starts_with(disk.mount_point()));
     holds.max_by_key(|disk| disk.mount_point().components().count()).map(|disk| disk.available_space())
 }
 
