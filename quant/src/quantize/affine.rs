@@ -101,12 +101,13 @@ pub(crate) fn search<L: Lanes, const N: usize>(l: L, g: &Based<'_, N>, grid: &Gr
     let gain = offset * (fixed.x + fixed.x - offset * fixed.w);
     let mut best = Fit { scale: zero, offset, mean: zero, curvature: zero, gain };
     let per_unit = inverse(l, range);
-    for &(more, start) in grid {
-        best = better(l, g, fixed, per_unit * l.splat(g.top + more), l.splat(start), best);
-    }
-    for _ in 0..REFINEMENTS {
-        let per_unit = inverse(l, best.scale);
-        best = better(l, g, fixed, per_unit, best.offset * per_unit, best);
+    // One loop, as everything here is inlined, once for each format and instruction set.
+    for i in 0..grid.len() + REFINEMENTS {
+        let (inverse_scale, start) = match grid.get(i) {
+            Some(&(more, start)) => (per_unit * l.splat(g.top + more), l.splat(start)),
+            None => (inverse(l, best.scale), best.offset * inverse(l, best.scale)),
+        };
+        best = better(l, g, fixed, inverse_scale, start, best);
     }
     (best, fixed)
 }
