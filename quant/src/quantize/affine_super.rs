@@ -234,7 +234,11 @@ impl Sums {
             xm += m * f64::from(self.x.0[lane]);
         }
         let determinant = ss * mm - sm * sm;
-        let (d, dmin) = ((mm * xs - sm * xm) / determinant, (sm * xs - ss * xm) / determinant);
-        (determinant > 0.0 && d > 0.0 && dmin > 0.0).then_some((d as f32, dmin as f32))
+        let (d, dmin) = match (ss > 0.0, mm > 0.0) {
+            (true, true) => ((mm * xs - sm * xm) / determinant, (sm * xs - ss * xm) / determinant),
+            (true, false) => (xs / ss, 0.0),
+            (false, _) => (0.0, -xm / mm),
+        };
+        (d.is_finite() && dmin.is_finite() && d >= 0.0 && dmin >= 0.0).then_some((d as f32, dmin as f32))
     }
 }

@@ -8,7 +8,7 @@ use super::tile::{Encode, Groups, Tile, to_bytes};
 use crate::formats::q6_k::Q6_K;
 
 /// A group's extreme value becomes about -32, or about 31.
-const REACHES: [f32; 44] = reaches::<26, 44>((-33.5, -26.5), (26.5, 32.5));
+const REACHES: [f32; 50] = reaches::<30, 50>((-33.5, -26.0), (26.0, 32.5));
 /// The largest scale becomes about -128, or about 127.
 const SCALE_REACHES: [Row; 2] = [spread(-130.0, 1.5), spread(129.0, -1.5)];
 const SEARCH: Search<'static> =
