@@ -104,7 +104,7 @@ fn errors_are_below_each_formats_bound() {
     let x = Random(1).normals(64 * 1024);
     assert!(DType::ALL.iter().all(|dtype| BOUNDS.iter().any(|(d, _)| d == dtype)), "a format has no bound");
     for (dtype, bound) in BOUNDS {
-        for scale in [1.0, 0.02, 3e-4, 100.0] {
+        for scale in [1.0, 0.02, 5e-3, 100.0] {
             let x: Vec<f32> = x.iter().map(|x| x * scale).collect();
             let (back, outcome) = round_trip(dtype, &x, 1024);
             let error = relative_error(&x, &back);
@@ -263,8 +263,8 @@ fn the_first_bad_value_is_named() {
     for &dtype in DType::ALL {
         for (at, bad) in [(0, f32::NAN), (700, f32::INFINITY), (40_000, f32::NEG_INFINITY), (x.len() - 1, f32::NAN)] {
             let mut x = x.clone();
+            *x.last_mut().expect("values") = f32::NAN;
             x[at] = bad;
-            x[x.len() - 1] = f32::NAN;
             let with = Setting { threads: 3, ..best() };
             let found = run(dtype, Values::F32(&bytes_of(&x)), 256, &with).expect_err("not a number");
             assert_eq!(found.index, at, "{dtype:?}");

@@ -9,7 +9,7 @@
 
 use super::codes::round_within;
 use super::lanes::{LANES, Lanes, Row, Vector};
-use super::tile::{Groups, Stored, inverse, stored_all};
+use super::tile::{Groups, Stored, inverse, stored, stored_all};
 
 /// Times that the winner is rounded and fitted again.
 const REFINEMENTS: usize = 3;
@@ -72,7 +72,7 @@ pub(crate) struct Fit<V> {
     pub offset: V,
     /// The mean code.
     pub mean: V,
-    /// How fast the error grows beside the scale, when the offset follows.
+    /// How fast the error grows beside the scale, when the offset follows as far as it may.
     pub curvature: V,
     gain: V,
 }
@@ -101,12 +101,13 @@ pub(crate) fn search<L: Lanes, const N: usize>(l: L, g: &Based<'_, N>, grid: &Gr
     let gain = offset * (fixed.x + fixed.x - offset * fixed.w);
     let mut best = Fit { scale: zero, offset, mean: zero, curvature: zero, gain };
     let per_unit = inverse(l, range);
-    for &(more, start) in grid {
-        best = better(l, g, fixed, per_unit * l.splat(g.top + more), l.splat(start), best);
-    }
-    for _ in 0..REFINEMENTS {
-        let per_unit = inverse(l, best.scale);
-        best = better(l, g, fixed, per_unit, best.offset * per_unit, best);
+    // One loop, as everything here is inlined, once for each format and instruction set.
+    for i in 0..grid.len() + REFINEMENTS {
+        let (inverse_scale, start) = match grid.get(i) {
+            Some(&(more, start)) => (per_unit * l.splat(g.top + more), l.splat(start)),
+            None => (inverse(l, best.scale), best.offset * inverse(l, best.scale)),
+        };
+        best = better(l, g, fixed, inverse_scale, start, best);
     }
     (best, fixed)
 }
@@ -133,8 +134,10 @@ fn better<L: Lanes, const N: usize>(
     }
     let determinant = fixed.w * q2 - q1 * q1;
     let offset = (q2 * fixed.x - q1 * xq) / determinant;
-    // With a NaN (all codes alike) the limit, too.
-    let offset = offset.min(l.load(&g.limit));
+    let limit = l.load(&g.limit);
+    // With a NaN (all codes alike) the limit, too. An offset at its limit does not follow the scale.
+    let curvature = offset.if_less(limit, determinant / fixed.w, q2);
+    let offset = offset.min(limit);
     let scale = (xq - offset * q1) / q2;
     let gain =
         scale * (xq + xq - scale * q2 - (offset + offset) * q1) + offset * (fixed.x + fixed.x - offset * fixed.w);
@@ -143,7 +146,7 @@ fn better<L: Lanes, const N: usize>(
         scale: best.gain.if_less(gain, scale, best.scale),
         offset: best.gain.if_less(gain, offset, best.offset),
         mean: best.gain.if_less(gain, q1 / fixed.w, best.mean),
-        curvature: best.gain.if_less(gain, determinant / fixed.w, best.curvature),
+        curvature: best.gain.if_less(gain, curvature, best.curvature),
         gain: best.gain.if_less(gain, gain, best.gain),
     }
 }
@@ -170,9 +173,9 @@ impl<const N: usize> Coded<N> {
 pub(crate) fn encode<L: Lanes, const N: usize>(l: L, groups: &mut Groups<N>, top: f32, grid: &Grid) -> Coded<N> {
     let unit = groups.unit;
     let g = Based::new(l, groups, top, true);
-    let (fit, _) = search(l, &g, grid);
+    let (fit, fixed) = search(l, &g, grid);
     let base = l.load(&g.base);
-    let (offsets, values) = stored_all(&(fit.offset + base).store(), &unit);
+    let (mut offsets, values) = stored_all(&(fit.offset + base).store(), &unit);
     let offset = l.load(&values) - base;
     let per_unit = inverse(l, fit.scale);
     let (mut q2, mut xq) = (l.splat(0.0), l.splat(0.0));
@@ -183,6 +186,13 @@ pub(crate) fn encode<L: Lanes, const N: usize>(l: L, groups: &mut Groups<N>, top
         xq = xq + w * q * x;
     }
     let (scales, values) = stored_all(&(xq * inverse(l, q2)).store(), &unit);
+    let means = (fixed.x / fixed.w + base).store();
+    for lane in 0..LANES {
+        // Where the scale is too small for f16, all there is to choose is one value for the whole group.
+        if values.0[lane] == 0.0 {
+            offsets[lane] = stored(means.0[lane], unit.0[lane]);
+        }
+    }
     let per_unit = inverse(l, l.load(&values));
     let mut codes = g.groups.x;
     for codes in &mut codes {

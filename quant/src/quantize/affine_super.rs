@@ -63,15 +63,17 @@ pub(crate) fn encode<L: Lanes, const N: usize>(l: L, groups: &mut Groups<N>, sea
     let min = l.splat(0.0) - (fit.offset + l.load(&g.base));
     let ideal = Ideal { fit, fixed, min };
     let mut common = first_common(l, &ideal, search, &unit, share);
-    let mut best = Integers::search(l, &g, &ideal, &common, search, search.windows[0]);
-    for _ in 0..search.rounds {
-        let sums = Sums::of(l, &g, &best);
-        for s in (0..LANES).step_by(share) {
-            if let Some((d, dmin)) = sums.regression(&best, s..s + share) {
-                common[s..s + share].fill(Common { d: stored(d, unit.0[s]), dmin: stored(dmin, unit.0[s]) });
+    let mut best = Integers::nothing();
+    for round in 0..=search.rounds {
+        if round > 0 {
+            let sums = Sums::of(l, &g, &best);
+            for s in (0..LANES).step_by(share) {
+                if let Some((d, dmin)) = sums.regression(&best, s..s + share) {
+                    common[s..s + share].fill(Common { d: stored(d, unit.0[s]), dmin: stored(dmin, unit.0[s]) });
+                }
             }
         }
-        let next = Integers::search(l, &g, &ideal, &common, search, search.windows[1]);
+        let next = Integers::search(l, &g, &ideal, &common, search, search.windows[round.min(1)]);
         best.take_better(&next, share);
     }
     let (scale, offset) = best.values(l, &g);
@@ -116,6 +118,12 @@ struct Integers {
 }
 
 impl Integers {
+    /// Worse than anything.
+    fn nothing() -> Self {
+        let (zeros, none) = (Row([0.0; LANES]), Common { d: stored(0.0, 1.0), dmin: stored(0.0, 1.0) });
+        Self { common: [none; LANES], scale: zeros, min: zeros, error: Row([f32::INFINITY; LANES]) }
+    }
+
     /// The integers of least error, of those at most `window` from the ideal ones.
     #[inline(always)]
     fn search<L: Lanes, const N: usize>(
@@ -226,7 +234,11 @@ impl Sums {
             xm += m * f64::from(self.x.0[lane]);
         }
         let determinant = ss * mm - sm * sm;
-        let (d, dmin) = ((mm * xs - sm * xm) / determinant, (sm * xs - ss * xm) / determinant);
-        (determinant > 0.0 && d > 0.0 && dmin > 0.0).then_some((d as f32, dmin as f32))
+        let (d, dmin) = match (ss > 0.0, mm > 0.0) {
+            (true, true) => ((mm * xs - sm * xm) / determinant, (sm * xs - ss * xm) / determinant),
+            (true, false) => (xs / ss, 0.0),
+            (false, _) => (0.0, -xm / mm),
+        };
+        (d.is_finite() && dmin.is_finite() && d >= 0.0 && dmin >= 0.0).then_some((d as f32, dmin as f32))
     }
 }

@@ -20,6 +20,9 @@ pub(crate) struct Row(pub [f32; LANES]);
 pub(crate) trait Lanes: Copy {
     /// A vector.
     type V: Vector;
+    /// # Safety
+    /// The machine has the instruction set.
+    unsafe fn new() -> Self;
     /// The same value in each lane.
     fn splat(self, x: f32) -> Self::V;
     /// A value for each lane.
@@ -52,6 +55,11 @@ impl Lanes for Plain {
     type V = PlainVector;
 
     #[inline(always)]
+    unsafe fn new() -> Self {
+        Self
+    }
+
+    #[inline(always)]
     fn splat(self, x: f32) -> PlainVector {
         PlainVector([x; LANES])
     }
@@ -70,14 +78,14 @@ macro_rules! plain_operators {
             #[inline(always)]
             fn $name(mut self, other: Self) -> Self {
                 for l in 0..LANES {
-                    self.0[l] = self.0[l] $op other.0[l];
+                    self.0[l] $op other.0[l];
                 }
                 self
             }
         })*
     };
 }
-plain_operators!(Add add + Sub sub - Mul mul * Div div /);
+plain_operators!(Add add += Sub sub -= Mul mul *= Div div /=);
 
 impl Vector for PlainVector {
     #[inline(always)]
@@ -106,10 +114,12 @@ impl Vector for PlainVector {
 
 /// Compiles all encoders for one instruction set, as a function `encode`.
 macro_rules! encoder {
-    ($(enable = $feature:literal,)? lanes = $lanes:expr) => {
+    ($(enable = $feature:literal,)? lanes = $lanes:path) => {
         $(#[target_feature(enable = $feature)])?
         fn encode(dtype: crate::DType, tile: &crate::quantize::tile::Tile, out: &mut [u8]) -> usize {
-            crate::formats::encode($lanes, dtype, tile, out)
+            // SAFETY: this function is only called where the machine has its instruction set.
+            let lanes = unsafe { <$lanes as crate::quantize::lanes::Lanes>::new() };
+            crate::formats::encode(lanes, dtype, tile, out)
         }
     };
 }

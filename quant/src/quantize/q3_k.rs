@@ -3,17 +3,17 @@
 use super::codes::Integers;
 use super::lanes::{Lanes, Row};
 use super::q2_k::planes;
+use super::symmetric::reaches;
 use super::symmetric_super::{self, Search, spread};
 use super::tile::{Encode, Groups, Tile, to_bytes};
 use crate::formats::q3_k::Q3_K;
 
 /// A group's extreme value becomes about -4, or about 3.
-const REACHES: [f32; 20] =
-    [-5.4, -5.0, -4.7, -4.5, -4.3, -4.1, -3.9, -3.7, -3.5, -3.3, -3.0, 2.5, 2.7, 2.9, 3.1, 3.3, 3.5, 3.7, 4.0, 4.4];
+const REACHES: [f32; 32] = reaches::<18, 32>((-5.4, -2.8), (2.4, 4.4));
 /// The largest scale becomes about -32, or about 31.
 const SCALE_REACHES: [Row; 2] = [spread(-33.0, 0.4), spread(32.0, -0.4)];
 const SEARCH: Search<'static> =
-    Search { scales: (-32.0, 31.0), reaches: &REACHES, scale_reaches: &SCALE_REACHES, windows: (4, 2), rounds: 2 };
+    Search { scales: (-32.0, 31.0), reaches: &REACHES, scale_reaches: &SCALE_REACHES, windows: (6, 2), rounds: 2 };
 
 impl Encode for Q3_K {
     #[inline(always)]

@@ -2,12 +2,13 @@
 
 use super::codes::Integers;
 use super::lanes::{Lanes, Row};
+use super::symmetric::reaches;
 use super::symmetric_super::{self, Search, spread};
 use super::tile::{Encode, Groups, Tile, to_bytes};
 use crate::formats::q6_k::Q6_K;
 
 /// A group's extreme value becomes about -32, or about 31.
-const REACHES: [f32; 14] = [-33.5, -33.0, -32.6, -32.3, -32.0, -31.7, -31.4, -31.0, 30.4, 30.8, 31.1, 31.4, 31.8, 32.3];
+const REACHES: [f32; 50] = reaches::<30, 50>((-33.5, -26.0), (26.0, 32.5));
 /// The largest scale becomes about -128, or about 127.
 const SCALE_REACHES: [Row; 2] = [spread(-130.0, 1.5), spread(129.0, -1.5)];
 const SEARCH: Search<'static> =

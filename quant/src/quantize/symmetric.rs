@@ -45,11 +45,11 @@ pub(crate) fn search<L: Lanes, C: Codes, const N: usize>(l: L, g: &Groups<N>, re
     }
     let mut best = Fit { scale: zero, curvature: zero, gain: zero };
     let per_unit = inverse(l, extreme);
-    for &reach in reaches {
-        best = better::<L, C, N>(l, g, per_unit * l.splat(reach), best);
-    }
-    for _ in 0..REFINEMENTS {
-        best = better::<L, C, N>(l, g, inverse(l, best.scale), best);
+    // One loop, as everything here is inlined, once for each format and instruction set.
+    for i in 0..reaches.len() + REFINEMENTS {
+        let inverse_scale =
+            if let Some(&reach) = reaches.get(i) { per_unit * l.splat(reach) } else { inverse(l, best.scale) };
+        best = better::<L, C, N>(l, g, inverse_scale, best);
     }
     best
 }

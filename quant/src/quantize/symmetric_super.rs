@@ -57,18 +57,13 @@ pub(crate) fn encode<L: Lanes, C: Codes, const N: usize>(l: L, g: &Groups<N>, se
             common_scale(l, &ideal.0[s..s + share], &curvature.0[s..s + share], search.scale_reaches, search.scales);
         d[s..s + share].fill(stored(common, g.unit.0[s]));
     }
-    let mut best = nearest_scales::<L, C, N>(l, g, &d, &ideal, search, search.windows.0);
-    for _ in 0..search.rounds {
-        let mut d = d;
-        for s in (0..LANES).step_by(share) {
-            let (xq, qq) = (s..s + share).fold((0.0, 0.0), |(xq, qq), lane| {
-                let scale = best.scale.0[lane];
-                (xq + scale * best.xq.0[lane], qq + scale * scale * best.qq.0[lane])
-            });
-            d[s..s + share].fill(stored(if qq > 0.0 { xq / qq } else { 0.0 }, g.unit.0[s]));
+    let mut best = Scaled::nothing();
+    for round in 0..=search.rounds {
+        if round > 0 {
+            best.fit(&mut d, &g.unit, share);
         }
-        let next = nearest_scales::<L, C, N>(l, g, &d, &ideal, search, search.windows.1);
-        best.take_better(&next, share);
+        let window = if round == 0 { search.windows.0 } else { search.windows.1 };
+        best.take_better(&nearest_scales::<L, C, N>(l, g, &d, &ideal, search, window), share);
     }
     let per_unit = inverse(l, l.load(&Row(best.d.map(|d| d.value))) * l.load(&best.scale));
     let mut codes = g.x;
@@ -119,6 +114,24 @@ struct Scaled {
 }
 
 impl Scaled {
+    /// Worse than anything.
+    fn nothing() -> Self {
+        let zeros = Row([0.0; LANES]);
+        let error = Row([f32::INFINITY; LANES]);
+        Self { d: [stored(0.0, 1.0); LANES], scale: zeros, error, xq: zeros, qq: zeros }
+    }
+
+    /// The best `d` for these scales and their codes.
+    fn fit(&self, d: &mut [Stored; LANES], unit: &Row, share: usize) {
+        for s in (0..LANES).step_by(share) {
+            let (xq, qq) = (s..s + share).fold((0.0, 0.0), |(xq, qq), lane| {
+                let scale = self.scale.0[lane];
+                (xq + scale * self.xq.0[lane], qq + scale * scale * self.qq.0[lane])
+            });
+            d[s..s + share].fill(stored(if qq > 0.0 { xq / qq } else { 0.0 }, unit.0[s]));
+        }
+    }
+
     /// Takes over the super-blocks whose error is smaller in `other`.
     fn take_better(&mut self, other: &Scaled, share: usize) {
         for s in (0..LANES).step_by(share) {

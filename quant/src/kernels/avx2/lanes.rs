@@ -8,21 +8,17 @@ use std::ops::{Add, Div, Mul, Sub};
 #[derive(Clone, Copy)]
 pub(crate) struct Avx2Lanes(());
 
-impl Avx2Lanes {
-    /// # Safety
-    /// The machine has AVX2.
-    #[inline(always)]
-    pub(crate) unsafe fn new() -> Self {
-        Self(())
-    }
-}
-
 /// Sixteen lanes; made by [`Avx2Lanes`] only, hence the same proof.
 #[derive(Clone, Copy)]
 pub(crate) struct V(__m256, __m256);
 
 impl Lanes for Avx2Lanes {
     type V = V;
+
+    #[inline(always)]
+    unsafe fn new() -> Self {
+        Self(())
+    }
 
     #[inline(always)]
     fn splat(self, x: f32) -> V {

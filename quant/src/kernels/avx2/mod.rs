@@ -30,8 +30,7 @@ super::tile_f32::f32_tiles!(
     widen_f16 = crate::kernels::avx2::widen_f16
 );
 
-// SAFETY: the function is compiled for this instruction set, and only called where it is.
-crate::quantize::lanes::encoder!(enable = "avx2,fma,f16c", lanes = unsafe { lanes::Avx2Lanes::new() });
+crate::quantize::lanes::encoder!(enable = "avx2,fma,f16c", lanes = lanes::Avx2Lanes);
 
 /// The AVX2 table.
 pub(crate) static TABLE: Kernels =

@@ -8,21 +8,17 @@ use std::ops::{Add, Div, Mul, Sub};
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512Lanes(());
 
-impl Avx512Lanes {
-    /// # Safety
-    /// The machine has AVX-512 F.
-    #[inline(always)]
-    pub(crate) unsafe fn new() -> Self {
-        Self(())
-    }
-}
-
 /// Sixteen lanes; made by [`Avx512Lanes`] only, hence the same proof.
 #[derive(Clone, Copy)]
 pub(crate) struct V(__m512);
 
 impl Lanes for Avx512Lanes {
     type V = V;
+
+    #[inline(always)]
+    unsafe fn new() -> Self {
+        Self(())
+    }
 
     #[inline(always)]
     fn splat(self, x: f32) -> V {

@@ -25,11 +25,7 @@ super::tile_f32::f32_tiles!(
     widen_f16 = crate::kernels::avx2::widen_f16
 );
 
-// SAFETY: the function is compiled for this instruction set, and only called where it is.
-crate::quantize::lanes::encoder!(
-    enable = "avx512f,avx512bw,avx512vl,avx512vnni",
-    lanes = unsafe { lanes::Avx512Lanes::new() }
-);
+crate::quantize::lanes::encoder!(enable = "avx512f,avx512bw,avx512vl,avx512vnni", lanes = lanes::Avx512Lanes);
 
 /// The AVX-512 table.
 pub(crate) static TABLE: Kernels = Kernels {
