@@ -1,9 +1,9 @@
 //! `lapwing quantize` from outside: what it writes, that the same job writes the same bytes, that an interrupted one
 //! leaves nothing half done under a final name and goes on, and what it says to files that are not as they should be.
 
-mod common;
 #[path = "common/checkpoint.rs"]
 mod checkpoint;
+mod common;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -83,7 +83,11 @@ fn golden_checkpoints_convert_as_llama_cpp_does() {
             let (ours, theirs) = (open(&out), open(&theirs));
             assert_eq!(table(&ours), table(&theirs), "{case} {kind}");
             for tensor in theirs.tensors() {
-                assert!(ours.tensor(tensor.name()).unwrap().bytes() == tensor.bytes(), "{case} {kind} {}", tensor.name());
+                assert!(
+                    ours.tensor(tensor.name()).unwrap().bytes() == tensor.bytes(),
+                    "{case} {kind} {}",
+                    tensor.name()
+                );
             }
             let all = usize::MAX;
             let (a, b): (Vec<_>, Vec<_>) = (ours.meta().items(all).collect(), theirs.meta().items(all).collect());
@@ -111,7 +115,10 @@ fn golden_mixes_and_plain_roundings_are_llama_cpps() {
             // A mix from the GGUF that llama.cpp's converter wrote is the same as from the checkpoint.
             let again = dir.path().join("again.gguf");
             quantize(&[path(&golden.join(case).join("lcpp-bf16.gguf")), path(&again), kind, "2"]);
-            assert!(fs::read(&again).unwrap() == fs::read(&out).unwrap(), "{case} {kind}: from checkpoint and from GGUF");
+            assert!(
+                fs::read(&again).unwrap() == fs::read(&out).unwrap(),
+                "{case} {kind}: from checkpoint and from GGUF"
+            );
         }
     }
 }
@@ -138,7 +145,8 @@ fn golden_logits_of_the_converted() {
 fn logits(model: &Path, ids: &[u32], rows: usize, out: &Path) -> Vec<f32> {
     let ids = ids.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
     let rows = rows.to_string();
-    let args = ["logits", "-m", path(model), "--ids", &ids, "--last", &rows, "-o", path(out), "-ctk", "f32", "-ctv", "f32"];
+    let args =
+        ["logits", "-m", path(model), "--ids", &ids, "--last", &rows, "-o", path(out), "-ctk", "f32", "-ctv", "f32"];
     let done = program(&args).output().unwrap();
     assert!(done.status.success(), "{}", said(&done));
     Figures::read(out).f32("logits").values
@@ -166,9 +174,25 @@ fn a_small_checkpoint_in_every_type() {
     let power = want.iter().map(|x| x * x).sum::<f32>();
     // Relative error of normal weights, with room; floats are exact or nearly so.
     for (kind, bound) in [
-        ("F32", 0.0), ("BF16", 0.0), ("F16", 1e-6), ("Q8_0", 1e-4), ("Q6_K", 1e-3), ("Q5_K_M", 3e-3), ("Q5_K_S", 3e-3),
-        ("Q5_1", 3e-3), ("Q5_0", 3e-3), ("Q4_K_M", 1e-2), ("Q4_K_S", 1e-2), ("Q4_1", 1e-2), ("Q4_0", 1e-2),
-        ("IQ4_NL", 1e-2), ("IQ4_XS", 1e-2), ("Q3_K_L", 4e-2), ("Q3_K_M", 4e-2), ("Q3_K_S", 4e-2), ("Q2_K", 0.15),
+        ("F32", 0.0),
+        ("BF16", 0.0),
+        ("F16", 1e-6),
+        ("Q8_0", 1e-4),
+        ("Q6_K", 1e-3),
+        ("Q5_K_M", 3e-3),
+        ("Q5_K_S", 3e-3),
+        ("Q5_1", 3e-3),
+        ("Q5_0", 3e-3),
+        ("Q4_K_M", 1e-2),
+        ("Q4_K_S", 1e-2),
+        ("Q4_1", 1e-2),
+        ("Q4_0", 1e-2),
+        ("IQ4_NL", 1e-2),
+        ("IQ4_XS", 1e-2),
+        ("Q3_K_L", 4e-2),
+        ("Q3_K_M", 4e-2),
+        ("Q3_K_S", 4e-2),
+        ("Q2_K", 0.15),
     ] {
         let out = dir.path().join("out.gguf");
         quantize(&[path(&input), path(&out), kind, "2"]);
@@ -262,11 +286,8 @@ fn split_files_hold_the_same_tensors() {
     let (whole, split) = (dir.path().join("whole.gguf"), dir.path().join("split.gguf"));
     quantize(&[path(&input), path(&whole), "F16"]);
     quantize(&["--max-shard-size", "1M", path(&input), path(&split), "F16"]);
-    let shards: Vec<PathBuf> = fs::read_dir(dir.path())
-        .unwrap()
-        .map(|e| e.unwrap().path())
-        .filter(|p| path(p).contains("-of-"))
-        .collect();
+    let shards: Vec<PathBuf> =
+        fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().path()).filter(|p| path(p).contains("-of-")).collect();
     assert!(shards.len() > 2 && shards.iter().all(|p| fs::metadata(p).unwrap().len() <= 1_000_000), "{shards:?}");
     let first = dir.path().join(format!("split-00001-of-{:05}.gguf", shards.len()));
     let same = |a: &Gguf, b: &Gguf| {
@@ -290,12 +311,25 @@ fn options_reach_the_file() {
     let input = Checkpoint::new(SMALL, Dtype::BF16).write(&dir.path().join("in"));
     let out = dir.path().join("out.gguf");
     quantize(&[
-        "--pure", "--tensor-type", "ffn_down=q8_0", "--token-embedding-type", "Q5_K", "--override-kv",
-        "general.name=str:Other", "--override-kv", "qwen3.context_length=int:123", path(&input), path(&out), "Q4_K_M",
+        "--pure",
+        "--tensor-type",
+        "ffn_down=q8_0",
+        "--token-embedding-type",
+        "Q5_K",
+        "--override-kv",
+        "general.name=str:Other",
+        "--override-kv",
+        "qwen3.context_length=int:123",
+        path(&input),
+        path(&out),
+        "Q4_K_M",
     ]);
     let gguf = open(&out);
     let kind = |name: &str| gguf.tensor(name).unwrap().type_name();
-    assert_eq!((kind("blk.0.ffn_down.weight"), kind("token_embd.weight"), kind("blk.1.attn_v.weight")), ("Q8_0", "Q5_K", "Q4_K"));
+    assert_eq!(
+        (kind("blk.0.ffn_down.weight"), kind("token_embd.weight"), kind("blk.1.attn_v.weight")),
+        ("Q8_0", "Q5_K", "Q4_K")
+    );
     assert_eq!(gguf.meta().require_str("general.name").unwrap(), "Other");
     assert_eq!(gguf.meta().require_uint("qwen3.context_length").unwrap(), 123);
 
@@ -356,18 +390,27 @@ fn checkpoints_that_are_not_as_they_should_be() {
     check(&|c| c.tensors.get_mut(up).unwrap().1 = vec![256, 512], &nothing, &[up, "[256, 512]", "[512, 256]"]);
     check(&|c| drop(c.tensors.insert("extra".into(), (Dtype::F32, vec![1], vec![0; 4]))), &nothing, &["\"extra\""]);
     check(&|c| c.tensors.get_mut(up).unwrap().0 = Dtype::I16, &nothing, &[up, "I16", "BF16"]);
-    check(&|c| c.config["architectures"] = json!(["LlamaForCausalLM"]), &nothing, &["LlamaForCausalLM", "Qwen3ForCausalLM"]);
+    check(
+        &|c| c.config["architectures"] = json!(["LlamaForCausalLM"]),
+        &nothing,
+        &["LlamaForCausalLM", "Qwen3ForCausalLM"],
+    );
     check(&|c| c.config["num_hidden_layers"] = json!(-1), &nothing, &["num_hidden_layers is -1"]);
     check(&|c| c.config["hidden_act"] = json!("gelu"), &nothing, &["hidden_act", "gelu"]);
     check(&|c| c.config["quantization_config"] = json!({"quant_method": "fp8"}), &nothing, &["fp8", "original"]);
     check(&|c| c.config["vocab_size"] = json!(1000), &nothing, &["embed_tokens", "shape"]);
     check(&|c| c.config["rope_scaling"] = json!({"rope_type": "longrope", "factor": 2}), &nothing, &["longrope"]);
-    check(&|c| c.tokenizer["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = json!("."), &nothing, &["unknown pre-tokenizer"]);
+    check(
+        &|c| c.tokenizer["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = json!("."),
+        &nothing,
+        &["unknown pre-tokenizer"],
+    );
     check(&|c| c.tokenizer["pre_tokenizer"] = json!({"type": "ByteLevel"}), &nothing, &["unknown pre-tokenizer"]);
     check(&|c| c.tokenizer["model"]["vocab"]["zzz"] = json!(5000), &nothing, &["\"zzz\" has id 5000"]);
 
     let file = |dir: &Path| dir.join("model.safetensors");
-    let cut = |dir: &Path, keep: u64| fs::OpenOptions::new().write(true).open(file(dir)).unwrap().set_len(keep).unwrap();
+    let cut =
+        |dir: &Path, keep: u64| fs::OpenOptions::new().write(true).open(file(dir)).unwrap().set_len(keep).unwrap();
     check(&|_| (), &|d| cut(d, 1_000_000), &["model.safetensors", "truncated"]);
     check(&|_| (), &|d| cut(d, 100), &["model.safetensors", "100 in all"]);
     check(&|_| (), &|d| cut(d, 3), &["3 bytes"]);
@@ -413,13 +456,14 @@ fn a_full_disk_is_survived() {
     let input = Checkpoint::new(Shape { ffn: 4096, layers: 4, ..SMALL }, Dtype::BF16).write(&dir.path().join("in"));
     let (whole, out) = (dir.path().join("whole.gguf"), dir.path().join("out.gguf"));
     quantize(&[path(&input), path(&whole), "F16"]);
-    let script = format!("trap '' XFSZ; ulimit -f 12000; exec {} quantize in out.gguf F16", env!("CARGO_BIN_EXE_lapwing"));
+    let script =
+        format!("trap '' XFSZ; ulimit -f 12000; exec {} quantize ./in out.gguf F16", env!("CARGO_BIN_EXE_lapwing"));
     let done = Command::new("sh").args(["-c", &script]).current_dir(dir.path()).output().unwrap();
     let text = said(&done);
     assert!(done.status.code() == Some(1) && text.contains("out.gguf.part") && text.contains("--resume"), "{text}");
     assert!(!out.exists());
     let text = quantize(&["--resume", path(&input), path(&out), "F16"]);
-    assert!(text.contains("were there already"), "{text}");
+    assert!(text.contains("MB of the result was there already"), "{text}");
     assert!(fs::read(&out).unwrap() == fs::read(&whole).unwrap());
     assert!(!dir.path().join("out.gguf.part").exists() && !dir.path().join("out.gguf.part.log").exists());
 }

@@ -99,12 +99,13 @@ impl Positional {
             FileType::require(&given[1])?;
             return Err(Error::usage("TYPE is missing"));
         };
-        let threads = match rest.get(1) {
-            None => None,
-            Some(text) => Some(text.parse().ok().filter(|n| (1..=1024).contains(n)).ok_or_else(|| {
-                Error::usage(format!("NTHREADS is {text:?}, expected a number between 1 and 1024"))
-            })?),
-        };
+        let threads =
+            match rest.get(1) {
+                None => None,
+                Some(text) => Some(text.parse().ok().filter(|n| (1..=1024).contains(n)).ok_or_else(|| {
+                    Error::usage(format!("NTHREADS is {text:?}, expected a number between 1 and 1024"))
+                })?),
+            };
         if rest.len() > 2 {
             return Err(Error::usage(format!("{:?} is one argument too many", rest[2])));
         }
@@ -154,7 +155,7 @@ pub fn quantize(args: &QuantizeArgs) -> Outcome {
     }
     match outcome? {
         convert::Outcome::Done(report) => {
-            say_done(&plan, &report, started.elapsed().as_secs_f64());
+            say_done(&plan, &report, args.resume, started.elapsed().as_secs_f64());
             Ok(())
         }
         convert::Outcome::Stopped => {
@@ -214,7 +215,9 @@ impl QuantizeArgs {
             (self.leave_output_tensor, false, "--leave-output-tensor"),
         ] {
             if given && (copy || (needs_quantized && !quantized)) {
-                return Err(Error::usage(format!("{option} has no effect with {name}; leave it out or choose another TYPE")));
+                return Err(Error::usage(format!(
+                    "{option} has no effect with {name}; leave it out or choose another TYPE"
+                )));
             }
         }
         Ok(())
@@ -241,7 +244,10 @@ impl QuantizeArgs {
             }
         }
         if weights.is_empty() {
-            return Err(Error::usage(format!("{}: has no weights for any tensor it should be used for", path.display())));
+            return Err(Error::usage(format!(
+                "{}: has no weights for any tensor it should be used for",
+                path.display()
+            )));
         }
         Ok(Some(Importance {
             file: path.display().to_string(),
@@ -293,12 +299,13 @@ fn summary(plan: &Plan, output: &Path) -> String {
     )
 }
 
-fn say_done(plan: &Plan, report: &Report, seconds: f64) {
+fn say_done(plan: &Plan, report: &Report, resume: bool, seconds: f64) {
     for (name, blocks) in &report.clamped {
         output::warn(&format!("{name}: {blocks} blocks hold values beyond the format's range, written as its largest"));
     }
-    if report.resumed > 0 {
-        output::note(&format!("{} of it were there already", bytes(report.resumed)));
+    if resume {
+        let what = if report.resumed > 0 { bytes(report.resumed) } else { "none".to_owned() };
+        output::note(&format!("--resume: {what} of the result was there already from an interrupted job"));
     }
     let names: Vec<String> = report.files.iter().map(|f| f.display().to_string()).collect();
     let shown = match &names[..] {

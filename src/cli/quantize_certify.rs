@@ -41,9 +41,10 @@ pub fn certify(input: &Path, plan: &Plan, part: &Path, text: &Path, pool: &Pool)
         return compare(input);
     }
     let beside = part.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let dir = tempfile::Builder::new().prefix(".lapwing-reference-").tempdir_in(beside).map_err(|e| {
-        Error::file(format!("{}: no directory for the reference can be made: {e}", beside.display()))
-    })?;
+    let dir = tempfile::Builder::new()
+        .prefix(".lapwing-reference-")
+        .tempdir_in(beside)
+        .map_err(|e| Error::file(format!("{}: no directory for the reference can be made: {e}", beside.display())))?;
     let reference = dir.path().join("reference.gguf");
     match lossless(input, &reference, pool)? {
         convert::Outcome::Done(_) => compare(&reference),

@@ -125,13 +125,16 @@ impl Checkpoint {
 fn weight_map(index: &Path) -> Result<BTreeMap<String, Vec<String>>> {
     let shown = index.display();
     let parsed = json::read(index)?;
-    let map = parsed.get("weight_map").and_then(Value::as_object).ok_or_else(|| {
-        Error::file(format!("{shown}: has no object \"weight_map\"; download it again"))
-    })?;
+    let map = parsed
+        .get("weight_map")
+        .and_then(Value::as_object)
+        .ok_or_else(|| Error::file(format!("{shown}: has no object \"weight_map\"; download it again")))?;
     let mut files: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (tensor, file) in map {
         let file = file.as_str().filter(|f| is_plain_name(f)).ok_or_else(|| {
-            Error::file(format!("{shown}: weight_map gives {file} for {tensor:?}, expected the name of a file beside it"))
+            Error::file(format!(
+                "{shown}: weight_map gives {file} for {tensor:?}, expected the name of a file beside it"
+            ))
         })?;
         files.entry(file.to_owned()).or_default().push(tensor.clone());
     }

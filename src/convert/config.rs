@@ -232,7 +232,8 @@ fn refuse(config: &Object<'_>) -> Result<()> {
             "the checkpoint is quantized already (by {method}); download the original in BF16, F16 or F32"
         ));
     }
-    for (key, what) in [("attention_bias", "attention with biases"), ("use_sliding_window", "sliding-window attention")] {
+    for (key, what) in [("attention_bias", "attention with biases"), ("use_sliding_window", "sliding-window attention")]
+    {
         if config.bool(key)?.unwrap_or(false) {
             return refused(format!("{key} is true: {what} is not known in qwen3 GGUFs"));
         }

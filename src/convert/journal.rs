@@ -43,7 +43,9 @@ impl Journal {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(Error::file(format!("{shown}: another lapwing quantize is writing this model; let it finish")));
+                return Err(Error::file(format!(
+                    "{shown}: another lapwing quantize is writing this model; let it finish"
+                )));
             }
             // Some network file systems have no locks; then nothing guards against a second job.
             Err(TryLockError::Error(_)) => {}

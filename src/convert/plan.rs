@@ -157,6 +157,7 @@ impl Plan {
         for (path, length) in &self.source.files {
             let changed = std::fs::metadata(path).and_then(|m| m.modified()).ok();
             let changed = changed.and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok()).unwrap_or_default();
+            let path = path.canonicalize().unwrap_or_else(|_| path.clone());
             hash.update(format!("{} {length} {changed:?}\n", path.display()));
         }
         for file in &self.files {
@@ -327,7 +328,10 @@ fn check_imatrix(imatrix: &Importance, source: &Source, tensors: &[Planned]) -> 
     }
     let Some(first) = without.first() else { return Ok(Vec::new()) };
     let others = without.len() - 1;
-    Ok(vec![format!("{}: has no weights for {first} and {others} other tensors: they are rounded plainly", imatrix.file)])
+    Ok(vec![format!(
+        "{}: has no weights for {first} and {others} other tensors: they are rounded plainly",
+        imatrix.file
+    )])
 }
 
 /// The metadata of the (first) file.

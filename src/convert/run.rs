@@ -153,7 +153,9 @@ impl Job<'_> {
             }
             let Ok(real) = path.canonicalize() else { continue };
             if self.plan.source.files.iter().any(|(read, _)| read.canonicalize().is_ok_and(|read| read == real)) {
-                return Err(Error::usage(format!("{shown}: is the model to be read; give another name for the new one")));
+                return Err(Error::usage(format!(
+                    "{shown}: is the model to be read; give another name for the new one"
+                )));
             }
         }
         Ok(())

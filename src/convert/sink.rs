@@ -32,7 +32,13 @@ pub struct Sink<'j> {
 
 impl<'j> Sink<'j> {
     /// A sink for file `number`, open at `path` with its position at `there`, where it ends.
-    pub fn new(file: Box<dyn Write + Send>, path: &Path, number: usize, there: u64, journal: &'j Mutex<Journal>) -> Self {
+    pub fn new(
+        file: Box<dyn Write + Send>,
+        path: &Path,
+        number: usize,
+        there: u64,
+        journal: &'j Mutex<Journal>,
+    ) -> Self {
         Self { file, path: path.to_path_buf(), number, journal, at: 0, there, written: there, pending: Vec::new() }
     }
 
@@ -81,8 +87,10 @@ pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// The error of a write to the unfinished file at `path`.
 pub fn write_error(path: &Path, e: &io::Error) -> Error {
-    let full = matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge);
-    let hint = if full { "; what is written stays there: make room and run the same command with --resume" } else { "" };
+    let full =
+        matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge);
+    let hint =
+        if full { "; what is written stays there: make room and run the same command with --resume" } else { "" };
     Error::runtime(format!("{}: cannot be written: {e}{hint}", path.display()))
 }
 

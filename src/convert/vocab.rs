@@ -208,7 +208,9 @@ fn named_templates(list: &[Value]) -> Result<Vec<(String, V)>> {
 /// Added tokens that are structure though their file does not say so, as llama.cpp's converter has them.
 fn looks_special(text: &str) -> bool {
     ["<pad>", "<mask>", "<2mass>", "[@BOS@]"].contains(&text)
-        || [("<|", "|>"), ("<｜", "｜>"), ("<unused", ">")].iter().any(|(a, b)| text.starts_with(a) && text.ends_with(b))
+        || [("<|", "|>"), ("<｜", "｜>"), ("<unused", ">")]
+            .iter()
+            .any(|(a, b)| text.starts_with(a) && text.ends_with(b))
 }
 
 fn from_tokenizer_json(path: &Path) -> Result<VocabFiles> {
@@ -327,15 +329,14 @@ fn from_vocab_and_merges(dir: &Path, config: &Value) -> Result<VocabFiles> {
 
 fn merges_txt(path: &Path) -> Result<Vec<String>> {
     let text = json::text(path)?;
-    let lines = text.lines().enumerate().filter(|(n, line)| !(line.trim().is_empty() || (*n == 0 && line.starts_with('#'))));
+    let lines =
+        text.lines().enumerate().filter(|(n, line)| !(line.trim().is_empty() || (*n == 0 && line.starts_with('#'))));
     lines
         .map(|(n, line)| match line.split_whitespace().collect::<Vec<_>>()[..] {
             [a, b] => Ok(format!("{a} {b}")),
-            _ => Err(Error::file(format!(
-                "{}: line {} is no pair of tokens; download it again",
-                path.display(),
-                n + 1
-            ))),
+            _ => {
+                Err(Error::file(format!("{}: line {} is no pair of tokens; download it again", path.display(), n + 1)))
+            }
         })
         .collect()
 }

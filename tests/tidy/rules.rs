@@ -17,7 +17,10 @@ const LAYERS: [(&str, &[&str]); 15] = [
     ("engine", &["error", "model", "kv", "batch", "sample", "tokenizer", "gguf", "quant"]),
     ("eval", &["error", "engine", "imatrix", "tokenizer", "gguf", "quant"]),
     ("server", &["error", "engine", "chat", "sample", "tokenizer", "gguf"]),
-    ("cli", &["error", "engine", "eval", "imatrix", "convert", "server", "chat", "sample", "tokenizer", "gguf", "quant"]),
+    (
+        "cli",
+        &["error", "engine", "eval", "imatrix", "convert", "server", "chat", "sample", "tokenizer", "gguf", "quant"],
+    ),
     ("main", &["error", "cli"]),
 ];
 

@@ -69,7 +69,8 @@ fn exceptions(case: &Case, file_type: FileType) -> String {
         ("up", "ffn_up"),
     ] {
         let mut kinds: Vec<DType> = Vec::new();
-        let of_kind = || found.iter().filter(|(name, _)| if label == "output" { name == part } else { name.contains(part) });
+        let of_kind =
+            || found.iter().filter(|(name, _)| if label == "output" { name == part } else { name.contains(part) });
         for (_, dtype) in of_kind() {
             if *dtype != default && !kinds.contains(dtype) {
                 kinds.push(*dtype);
@@ -93,8 +94,12 @@ fn every_mix_of_sixteen_layers() {
     for (name, expected) in [
         ("Q2_K", "output Q6_K; o Q3_K; v Q4_K; down Q3_K".to_owned()),
         ("Q3_K_S", "output Q6_K".to_owned()),
-        ("Q3_K_M", "output Q6_K; o Q4_K; v 0,1 Q5_K; v 2,3,4,5,6,7,8,9,10,11,12,13,14,15 Q4_K; down 0 Q5_K; \
-                    down 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15 Q4_K".to_owned()),
+        (
+            "Q3_K_M",
+            "output Q6_K; o Q4_K; v 0,1 Q5_K; v 2,3,4,5,6,7,8,9,10,11,12,13,14,15 Q4_K; down 0 Q5_K; \
+                    down 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15 Q4_K"
+                .to_owned(),
+        ),
         ("Q3_K_L", "output Q6_K; o Q5_K; v Q5_K; down Q5_K".to_owned()),
         ("Q4_0", "output Q6_K".to_owned()),
         ("Q4_1", "output Q6_K".to_owned()),
