@@ -4,16 +4,23 @@ pub mod answer;
 pub mod bench;
 pub mod chat;
 pub mod guard_args;
+pub mod certify;
+pub mod compare;
+pub mod imatrix;
 pub mod inspect;
 pub mod interrupt;
 pub mod isa;
 pub mod logits;
 pub mod model_args;
 pub mod output;
+pub mod perplexity;
 pub mod prompt_args;
+pub mod quantize;
+pub mod quantize_certify;
 pub mod run;
 pub mod sample_args;
 pub mod term;
+pub mod text_args;
 pub mod tokenize;
 
 use crate::error::{Error, Result};
@@ -34,11 +41,15 @@ enum Command {
     Run(Box<run::RunArgs>),
     Chat(Box<chat::ReplArgs>),
     Inspect(inspect::InspectArgs),
+    Quantize(Box<quantize::QuantizeArgs>),
     Tokenize(tokenize::TokenizeArgs),
     /// Write the logits of a text or of token ids to a safetensors file.
     Logits(Box<logits::LogitsArgs>),
     /// Measure the speed of models: tests, columns and fields as llama-bench has them.
     Bench(Box<bench::BenchArgs>),
+    Perplexity(Box<perplexity::PerplexityArgs>),
+    Compare(Box<compare::CompareArgs>),
+    Imatrix(Box<imatrix::ImatrixArgs>),
     /// List the instruction sets of this machine and which one is used.
     Isa(isa::IsaArgs),
 }
@@ -65,13 +76,14 @@ pub fn main() -> ExitCode {
 }
 
 /// Names of more than one letter behind a single dash, as llama.cpp's users type them.
-const SINGLE_DASH: [(&str, &str); 6] = [
+const SINGLE_DASH: [(&str, &str); 7] = [
     ("-ctk", "--cache-type-k"),
     ("-ctv", "--cache-type-v"),
     ("-tb", "--threads-batch"),
     ("-sys", "--system-prompt"),
     ("-pg", "--pg"),
     ("-ub", "--ubatch-size"),
+    ("-ofreq", "--output-frequency"),
 ];
 
 fn long_name(arg: OsString) -> OsString {
@@ -86,9 +98,13 @@ fn dispatch(command: Command) -> std::result::Result<(), Stop> {
         Command::Run(args) => run::run(&args),
         Command::Chat(args) => chat::chat(&args),
         Command::Inspect(args) => inspect::inspect(&args),
+        Command::Quantize(args) => quantize::quantize(&args),
         Command::Tokenize(args) => tokenize::tokenize(&args),
         Command::Logits(args) => logits::logits(&args),
         Command::Bench(args) => bench::bench(&args),
+        Command::Perplexity(args) => perplexity::perplexity(&args),
+        Command::Compare(args) => compare::compare(&args),
+        Command::Imatrix(args) => imatrix::imatrix(&args),
         Command::Isa(args) => isa::isa(&args),
     }
 }

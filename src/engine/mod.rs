@@ -9,6 +9,7 @@ mod options;
 pub use crate::batch::Role;
 pub use crate::kv::Sequence;
 pub use crate::model::Config;
+pub use crate::model::observe::{Input, Observe};
 pub use crate::model::rope::{RopeFlags, Scaling};
 pub use options::EngineOptions;
 
@@ -154,6 +155,14 @@ impl Engine {
     /// When a sequence would outgrow the context or the cache is full, or a token is not in the vocabulary; nothing
     /// was read then.
     pub fn forward(&mut self, parts: &mut [Part<'_>]) -> Result<Logits<'_>> {
+        self.forward_observed(parts, None)
+    }
+
+    /// One forward pass while `observe` watches the inputs of the products.
+    ///
+    /// # Errors
+    /// As [`Engine::forward`].
+    pub fn forward_observed(&mut self, parts: &mut [Part<'_>], observe: Option<&dyn Observe>) -> Result<Logits<'_>> {
         let vocab = self.config().n_vocab;
         for p in parts.iter_mut() {
             if p.tokens.is_empty() {
@@ -183,13 +192,18 @@ impl Engine {
         let threads = if batch.tokens().len() > 1 { self.threads_batch } else { self.threads };
         let Self { model, kernels, pool, kv, scratch, .. } = self;
         pool.enter(threads, |team| {
-            let c = Compute { team, kernels };
+            let c = Compute { team, kernels, observe, layer: None };
             model.forward(c, &batch, &mut kv.store, scratch);
         });
         for p in parts.iter_mut() {
             p.seq.commit(&mut self.kv.pages, p.tokens);
         }
         Ok(Logits { values: self.scratch.logits(), vocab, of_part: rows_of_parts(parts) })
+    }
+
+    /// The logits of the last forward pass, as it returned them: `[wanted, vocab]`, part after part, prompts first.
+    pub fn logits(&self) -> &[f32] {
+        self.scratch.logits()
     }
 
     /// Reads `tokens` as a prompt, in chunks; returns `[wanted, vocab]` logits of the last `wanted` tokens. `progress`

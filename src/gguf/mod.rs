@@ -15,6 +15,7 @@ mod map;
 mod meta;
 mod overrides;
 mod pages;
+pub mod quality;
 mod scan;
 mod shard;
 mod split;
@@ -28,9 +29,11 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use map::{Map, Payload};
 pub use meta::{Item, Metadata, Value};
 pub use overrides::Override;
 pub use pages::PageIn;
+pub use quality::Certificate;
 pub use summary::{MetadataRow, Summary, TensorRow, TypeRow};
 
 pub use tensor::Tensor;
