@@ -6,6 +6,7 @@
 //! * [`gguf`]: mapped model files, checked; [`tokenizer`], [`chat`], [`sample`]: text, templates, choices;
 //! * [`kv`], [`batch`]: the cache of keys and values, and the rows of a forward pass;
 //! * [`model`]: immutable weights and the forward pass; [`engine`]: a model with its threads, cache and scratch;
+//! * [`hub`]: downloads from the Hugging Face hub, and models that are on this computer already;
 //! * [`cli`]: the program; the only place that prints.
 //!
 //! Invariants: a model never changes after loading, all state is in the cache and in scratch; the same prompt, seed and
@@ -17,6 +18,7 @@ pub mod cli;
 pub mod engine;
 pub mod error;
 pub mod gguf;
+pub mod hub;
 pub mod kv;
 pub mod model;
 pub mod sample;

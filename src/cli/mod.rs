@@ -2,15 +2,19 @@
 
 pub mod answer;
 pub mod bench;
+pub mod hub_args;
 pub mod inspect;
 pub mod interrupt;
 pub mod isa;
+pub mod list;
 pub mod logits;
 pub mod model_args;
 pub mod output;
 pub mod prompt_args;
+pub mod pull;
 pub mod run;
 pub mod sample_args;
+pub mod shell;
 pub mod tokenize;
 
 use crate::error::{Error, Result};
@@ -35,8 +39,12 @@ enum Command {
     Logits(Box<logits::LogitsArgs>),
     /// Measure the speed of models: tests, columns and fields as llama-bench has them.
     Bench(Box<bench::BenchArgs>),
+    Pull(pull::PullArgs),
+    List(list::ListArgs),
     /// List the instruction sets of this machine and which one is used.
     Isa(isa::IsaArgs),
+    Completions(shell::CompletionsArgs),
+    Man(shell::ManArgs),
 }
 
 /// Parses the command line and runs the command. Exit codes: 0 done, 2 wrong usage, 1 failed.
@@ -55,13 +63,18 @@ pub fn main() -> ExitCode {
         Err(Stop::Interrupted) => ExitCode::from(interrupt::EXIT_CODE),
         Err(Stop::Error(e)) => {
             output::error(&e);
-            ExitCode::from(e.exit_code())
+            ExitCode::from(if interrupt::asked() { interrupt::EXIT_CODE } else { e.exit_code() })
         }
     }
 }
 
 /// Names of more than one letter behind a single dash, as llama.cpp's users type them.
-const SINGLE_DASH: [(&str, &str); 6] = [
+const SINGLE_DASH: [(&str, &str); 11] = [
+    ("-hf", "--hf-repo"),
+    ("-hfr", "--hf-repo"),
+    ("-hff", "--hf-file"),
+    ("-hft", "--hf-token"),
+    ("-mu", "--model-url"),
     ("-ctk", "--cache-type-k"),
     ("-ctv", "--cache-type-v"),
     ("-tb", "--threads-batch"),
@@ -84,7 +97,11 @@ fn dispatch(command: Command) -> std::result::Result<(), Stop> {
         Command::Tokenize(args) => tokenize::tokenize(&args),
         Command::Logits(args) => logits::logits(&args),
         Command::Bench(args) => bench::bench(&args),
+        Command::Pull(args) => pull::pull(&args),
+        Command::List(args) => list::list(&args),
         Command::Isa(args) => isa::isa(&args),
+        Command::Completions(args) => shell::completions(&args),
+        Command::Man(args) => shell::man(&args),
     }
 }
 

@@ -101,6 +101,16 @@ impl Progress {
     }
 }
 
+impl Progress {
+    /// A message between, above the bar where there is one.
+    pub fn aside(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| note(text)),
+            None => note(text),
+        }
+    }
+}
+
 impl Drop for Progress {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {

@@ -53,7 +53,7 @@ impl Shard {
     pub(super) fn open(path: &Path) -> Result<Shard> {
         let map = Arc::new(Map::open(path)?);
         let file = path.display().to_string();
-        let Scan { version, patches, renamed, tensors: table, end } = scan::scan(&file, map.bytes())?;
+        let Scan { version, patches, renamed, tensors: table, end, .. } = scan::scan(&file, map.bytes())?;
         let types = check_table(&file, &table)?;
         let config = GGUFReaderConfig {
             max_metadata_size: scan::MAX_METADATA_BYTES,

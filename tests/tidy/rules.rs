@@ -3,9 +3,10 @@
 use crate::source::Source;
 
 /// Modules of the root crate, each with the modules it may name (`quant` is the crate lapwing_quant).
-const LAYERS: [(&str, &[&str]); 12] = [
+const LAYERS: [(&str, &[&str]); 13] = [
     ("error", &[]),
     ("gguf", &["error", "quant"]),
+    ("hub", &["error", "gguf"]),
     ("tokenizer", &["error", "gguf"]),
     ("chat", &["error", "gguf", "tokenizer"]),
     ("sample", &["error", "gguf"]),
@@ -14,7 +15,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
     ("model", &["error", "quant", "gguf", "kv", "batch"]),
     ("engine", &["error", "model", "kv", "batch", "sample", "tokenizer", "gguf", "quant"]),
     ("server", &["error", "engine", "chat", "sample", "tokenizer", "gguf"]),
-    ("cli", &["error", "engine", "server", "chat", "sample", "tokenizer", "gguf", "quant"]),
+    ("cli", &["error", "hub", "engine", "server", "chat", "sample", "tokenizer", "gguf", "quant"]),
     ("main", &["error", "cli"]),
 ];
 
