@@ -126,7 +126,7 @@ impl Http {
                     url = redirected(&url, next.unwrap_or_default())
                         .map_err(|why| Trouble::Final(Error::runtime(format!("{shown}: {why}"))))?;
                 }
-                status => return Err(refusal(status, &parts.headers, &shown)),
+                status => return Err(refusal(status, &parts.headers, &shown, self.is_hub(&url))),
             }
         }
         Err(Trouble::Final(Error::runtime(format!("{}: more than {MAX_REDIRECTS} redirects", shown(&url)))))
@@ -222,8 +222,9 @@ fn redirected(from: &Uri, location: &str) -> std::result::Result<Uri, String> {
     Ok(url)
 }
 
-/// What an answer of another status means.
-fn refusal(status: u16, headers: &HeaderMap, what: &str) -> Trouble {
+/// What an answer of another status means. A file server that refuses does so because the address that the hub gave has
+/// expired, so that is worth another try from the hub on.
+fn refusal(status: u16, headers: &HeaderMap, what: &str, of_hub: bool) -> Trouble {
     let header = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
     match status {
         408 | 425 | 429 | 500..=599 => {
@@ -238,6 +239,7 @@ fn refusal(status: u16, headers: &HeaderMap, what: &str) -> Trouble {
                 wait => Trouble::Passing(Passing { what, wait, unreachable: false }),
             }
         }
+        _ if !of_hub => Trouble::Passing(Passing::new(format!("{what}: the file server answers {status}"))),
         _ => Trouble::Refused(Refusal { status, code: header("x-error-code"), message: header("x-error-message") }),
     }
 }

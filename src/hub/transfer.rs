@@ -11,8 +11,8 @@
 
 use super::digest::is_sha256;
 use super::http::{Ask, Http, Reply, normal_etag};
-use super::partial::{Partial, cannot_write};
-use super::refusal::{Asked, Refusal};
+use super::partial::{Identity, Partial, cannot_write};
+use super::refusal::Asked;
 use super::retry::{Passing, Patience, Trouble};
 use super::{Event, Watch};
 use crate::error::{Error, Result};
@@ -74,24 +74,26 @@ struct State {
     partial: Option<Partial>,
     queue: VecDeque<Range<u64>>,
     /// Where the file really is, once known.
-    location: Option<Location>,
+    location: Option<Uri>,
+    /// Its tag there, as the server wrote it.
+    etag: Option<String>,
     /// Whether to ask for the whole, since parts are not sent.
     whole: bool,
     /// Why it cannot go on as it is.
     ended: Option<Trouble>,
 }
 
-#[derive(Clone)]
-struct Location {
-    url: Uri,
-    /// As the server wrote it.
-    etag: Option<String>,
-}
-
 impl Transfer {
     /// A transfer into `partial`.
     pub(super) fn new(order: Order, partial: Partial) -> Arc<Transfer> {
-        let state = State { partial: Some(partial), queue: VecDeque::new(), location: None, whole: false, ended: None };
+        let state = State {
+            partial: Some(partial),
+            queue: VecDeque::new(),
+            location: None,
+            etag: None,
+            whole: false,
+            ended: None,
+        };
         Arc::new(Transfer { order, stop: AtomicBool::new(false), state: Mutex::new(state) })
     }
 
@@ -134,7 +136,10 @@ impl Transfer {
     /// After a change: a file that the hub calls by its hash is still that file if the hub still says so, and its hash
     /// is checked in the end; of any other nothing can be kept.
     fn begin_again(&self) -> Result<()> {
-        self.lock().location = None;
+        {
+            let mut state = self.lock();
+            (state.location, state.etag) = (None, None);
+        }
         self.with_partial(|p| if is_sha256(&p.identity().etag) { Ok(()) } else { p.clear() })
     }
 
@@ -236,19 +241,18 @@ impl Transfer {
 
     /// Asks for the range and writes what comes; `range.start` moves behind the bytes that are written.
     fn stream(&self, range: &mut Range<u64>) -> Result<(), Trouble> {
-        let (location, whole) = {
+        let (location, etag, whole) = {
             let state = self.lock();
-            (state.location.clone(), state.whole)
+            (state.location.clone(), state.etag.clone(), state.whole)
         };
         let wanted = (!whole).then(|| range.clone());
-        let if_range = location.as_ref().and_then(|l| l.etag.clone()).filter(|tag| !tag.starts_with("W/"));
-        let ask = Ask { range: wanted, if_range };
-        let url = location.as_ref().map_or(&self.order.url, |l| &l.url);
-        let reply = self.order.http.get(url, &ask).map_err(|trouble| self.refused(trouble, url))?;
+        let ask = Ask { range: wanted, if_range: etag.filter(|tag| !tag.starts_with("W/")) };
+        let url = location.as_ref().unwrap_or(&self.order.url);
+        // After any trouble the hub is asked for the address again: signed addresses expire.
+        let reply = self.order.http.get(url, &ask).inspect_err(|_| self.lock().location = None)?;
         let identity = self.with_partial(|p| Ok(p.identity().clone())).map_err(Trouble::Final)?;
-        self.check_reply(&reply, &ask, location.as_ref(), &identity.etag, identity.size)?;
-        let etag = reply.header("etag").map(str::to_owned);
-        self.lock().location = Some(Location { url: reply.url.clone(), etag });
+        self.check_reply(&reply, &ask, &identity)?;
+        self.lock().location = Some(reply.url.clone());
         if whole {
             self.with_partial(Partial::clear).map_err(Trouble::Final)?;
             range.start = 0;
@@ -256,35 +260,22 @@ impl Transfer {
         self.copy(reply, range)
     }
 
-    /// A refused address that came from the hub has expired; the hub gives a new one.
-    fn refused(&self, trouble: Trouble, url: &Uri) -> Trouble {
-        match trouble {
-            Trouble::Refused(Refusal { status, .. }) if !self.order.http.is_hub(url) => {
-                self.lock().location = None;
-                Trouble::Passing(Passing::new(format!("{}: the server answers {status}", super::http::shown(url))))
-            }
-            other => other,
-        }
-    }
-
     /// Whether the answer is the part that was asked for, of the file that was begun.
-    fn check_reply(
-        &self,
-        reply: &Reply,
-        ask: &Ask,
-        location: Option<&Location>,
-        etag: &str,
-        size: u64,
-    ) -> Result<(), Trouble> {
+    fn check_reply(&self, reply: &Reply, ask: &Ask, identity: &Identity) -> Result<(), Trouble> {
+        let Identity { etag, size, .. } = identity;
+        let size = *size;
         if let Some(linked) = reply.linked_etag.as_ref().filter(|linked| *linked != etag) {
             return Err(Trouble::Final(Error::runtime(format!(
-                "the hub's list calls the file {etag}, its file server {linked}: they disagree; try again later"
+                "the hub's list calls the file {etag}, its file server {linked}: it changed just now; give the command \
+                 again"
             ))));
         }
-        let before = location.and_then(|l| l.etag.as_deref()).map(normal_etag);
-        let now = reply.header("etag").map(normal_etag);
-        if before.zip(now).is_some_and(|(before, now)| before != now) {
-            return Err(Trouble::Changed("the file changed on the server".to_owned()));
+        if let Some(now) = reply.header("etag") {
+            let mut state = self.lock();
+            let before = state.etag.get_or_insert_with(|| now.to_owned());
+            if normal_etag(before) != normal_etag(now) {
+                return Err(Trouble::Changed("the file changed on the server".to_owned()));
+            }
         }
         let length = reply.header("content-length").and_then(|text| text.trim().parse::<u64>().ok());
         match (reply.status, &ask.range) {
