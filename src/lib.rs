@@ -10,6 +10,7 @@
 //! * [`model`]: immutable weights and the forward pass; [`engine`]: a model with its threads, cache and scratch;
 //! * [`demo`]: the tiny model that is part of the program;
 //! * [`session`]: conversations: what was said, what of it is in the cache, the file that keeps both;
+//! * [`hub`]: downloads from the Hugging Face hub, and models that are on this computer already;
 //! * [`cli`]: the program; the only place that prints.
 //!
 //! Invariants: a model never changes after loading, all state is in the cache and in scratch; the same prompt, seed and
@@ -27,6 +28,7 @@ pub mod gguf;
 pub mod grammar;
 pub mod guard;
 pub mod imatrix;
+pub mod hub;
 pub mod kv;
 pub mod model;
 pub mod sample;

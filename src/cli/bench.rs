@@ -9,6 +9,7 @@ mod model_name;
 mod record;
 mod report;
 
+use super::hub_args::HubArgs;
 use super::model_args::{ComputeArgs, ContextArgs, FileArgs, ModelArgs};
 use super::{Outcome, output};
 use crate::engine::Engine;
@@ -141,7 +142,11 @@ impl BenchArgs {
 
     fn model_args(&self, path: &std::path::Path) -> ModelArgs {
         ModelArgs {
-            file: FileArgs { model: path.to_path_buf(), override_kv: self.override_kv.clone() },
+            file: FileArgs {
+                model: Some(path.to_path_buf()),
+                override_kv: self.override_kv.clone(),
+                hub: HubArgs::default(),
+            },
             compute: ComputeArgs {
                 threads: None,
                 threads_batch: None,

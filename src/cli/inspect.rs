@@ -1,5 +1,6 @@
 //! `lapwing inspect`: what a model file holds.
 
+use super::hub_args::PlaceArgs;
 use super::{Outcome, model_args, output};
 use crate::error::{Error, Result};
 use crate::gguf::Summary;
@@ -12,7 +13,7 @@ use std::path::PathBuf;
 /// Shows metadata, tensors, their types and sizes, and bits per weight. Works on files that cannot be run too.
 #[derive(Args)]
 pub struct InspectArgs {
-    /// The GGUF file (any shard of a split one).
+    /// The GGUF file (any shard of a split one), or a name of `lapwing list`.
     #[arg(value_name = "FILE")]
     model: PathBuf,
     /// Write JSON.
@@ -28,7 +29,8 @@ pub struct InspectArgs {
 
 /// Runs the command.
 pub fn inspect(args: &InspectArgs) -> Outcome {
-    let summary = Summary::of(&*model_args::open(&args.model, &args.override_kv)?);
+    let path = PlaceArgs::default().find(&args.model)?;
+    let summary = Summary::of(&*model_args::open(&path, &args.override_kv)?);
     let text = match (args.json, args.tensors) {
         (false, false) => summary.to_text(),
         (false, true) => summary.tensors_text(),

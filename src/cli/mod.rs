@@ -7,9 +7,11 @@ pub mod guard_args;
 pub mod certify;
 pub mod compare;
 pub mod imatrix;
+pub mod hub_args;
 pub mod inspect;
 pub mod interrupt;
 pub mod isa;
+pub mod list;
 pub mod logits;
 pub mod model_args;
 pub mod output;
@@ -21,6 +23,8 @@ pub mod run;
 pub mod sample_args;
 pub mod term;
 pub mod text_args;
+pub mod pull;
+pub mod shell;
 pub mod tokenize;
 
 use crate::error::{Error, Result};
@@ -50,8 +54,12 @@ enum Command {
     Perplexity(Box<perplexity::PerplexityArgs>),
     Compare(Box<compare::CompareArgs>),
     Imatrix(Box<imatrix::ImatrixArgs>),
+    Pull(pull::PullArgs),
+    List(list::ListArgs),
     /// List the instruction sets of this machine and which one is used.
     Isa(isa::IsaArgs),
+    Completions(shell::CompletionsArgs),
+    Man(shell::ManArgs),
 }
 
 /// Parses the command line and runs the command. Exit codes: 0 done, 2 wrong usage, 1 failed.
@@ -70,13 +78,18 @@ pub fn main() -> ExitCode {
         Err(Stop::Interrupted) => ExitCode::from(interrupt::EXIT_CODE),
         Err(Stop::Error(e)) => {
             output::error(&e);
-            ExitCode::from(e.exit_code())
+            ExitCode::from(if interrupt::asked() { interrupt::EXIT_CODE } else { e.exit_code() })
         }
     }
 }
 
 /// Names of more than one letter behind a single dash, as llama.cpp's users type them.
-const SINGLE_DASH: [(&str, &str); 7] = [
+const SINGLE_DASH: [(&str, &str); 12] = [
+    ("-hf", "--hf-repo"),
+    ("-hfr", "--hf-repo"),
+    ("-hff", "--hf-file"),
+    ("-hft", "--hf-token"),
+    ("-mu", "--model-url"),
     ("-ctk", "--cache-type-k"),
     ("-ctv", "--cache-type-v"),
     ("-tb", "--threads-batch"),
@@ -105,7 +118,11 @@ fn dispatch(command: Command) -> std::result::Result<(), Stop> {
         Command::Perplexity(args) => perplexity::perplexity(&args),
         Command::Compare(args) => compare::compare(&args),
         Command::Imatrix(args) => imatrix::imatrix(&args),
+        Command::Pull(args) => pull::pull(&args),
+        Command::List(args) => list::list(&args),
         Command::Isa(args) => isa::isa(&args),
+        Command::Completions(args) => shell::completions(&args),
+        Command::Man(args) => shell::man(&args),
     }
 }
 

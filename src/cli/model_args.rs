@@ -1,5 +1,6 @@
 //! The flags that say which model to load and how, with llama.cpp's names; and the loading itself, with progress.
 
+use super::hub_args::HubArgs;
 use super::output::{self, Progress, Unit};
 use crate::chat::{SpecialTexts, Template};
 use crate::demo;
@@ -21,18 +22,21 @@ const DEFAULT_CONTEXT: usize = 8192;
 /// Which file, and which of its numbers to overrule.
 #[derive(Args, Clone, Debug)]
 pub struct FileArgs {
-    /// The model: a GGUF file (any shard of a split one), or the built-in demo.
+    /// The model: a GGUF file (any shard of a split one), a name of `lapwing list`, or the built-in demo.
     #[arg(short, long = "model", value_name = "FILE", default_value = demo::NAME)]
-    pub model: PathBuf,
+    pub model: Option<PathBuf>,
     /// Overrule a metadata value: KEY=TYPE:VALUE, TYPE is int, float, bool or str.
     #[arg(long, value_name = "KEY=TYPE:VALUE")]
     pub override_kv: Vec<String>,
+    /// Where else it comes from.
+    #[command(flatten)]
+    pub hub: HubArgs,
 }
 
 impl FileArgs {
     /// Opens the file and says what was odd about it.
     pub fn open(&self) -> Result<Arc<Gguf>> {
-        open(&self.model, &self.override_kv)
+        open(&self.hub.locate(self.model.as_deref())?, &self.override_kv)
     }
 }
 

@@ -117,6 +117,14 @@ impl Progress {
             None => print(),
         }
     }
+
+    /// A message between, above the bar where there is one.
+    pub fn aside(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| note(text)),
+            None => note(text),
+        }
+    }
 }
 
 impl Drop for Progress {

@@ -10,6 +10,7 @@
 //! values by the type wanted, with `--override-kv` on top; `pages` brings the payload into memory.
 //! Memory for the worst file is bounded by the limits in `scan`; payload is only ever mapped.
 
+mod brief;
 mod magic;
 mod map;
 mod meta;
@@ -30,6 +31,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use map::{Map, Payload};
+pub use brief::Brief;
 pub use meta::{Item, Metadata, Value};
 pub use overrides::Override;
 pub use pages::PageIn;

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 
+use super::brief::Fact;
 use super::magic::{self, HEADER_BYTES};
 use super::quoted;
 use super::view::Patch;
@@ -33,6 +34,10 @@ const MIN_KEY_BYTES: u64 = 8 + 1 + 4 + 1;
 /// The smallest tensor entry: name length, one byte, rank, one dimension, type, offset.
 const MIN_TENSOR_BYTES: u64 = 8 + 1 + 4 + 8 + 4 + 8;
 
+/// Keys whose values are kept for [`super::Brief`], if they are short.
+const FACTS: [&str; 4] = ["general.architecture", "general.file_type", "general.alignment", "split.count"];
+const MAX_FACT_BYTES: usize = 256;
+
 /// What the walk found.
 #[derive(Debug)]
 pub(super) struct Scan {
@@ -46,6 +51,8 @@ pub(super) struct Scan {
     pub(super) tensors: Vec<RawTensor>,
     /// Where the tensor table ends.
     pub(super) end: usize,
+    /// Short values of keys that say what the file is.
+    pub(super) facts: BTreeMap<String, Fact>,
 }
 
 /// An entry of the tensor table.
@@ -83,7 +90,7 @@ pub(super) fn values<'a>(file: &'a str, bytes: &'a [u8]) -> Result<Vec<ValueAt<'
 /// Walks `bytes`, the whole of the file called `file` in messages.
 pub(super) fn scan(file: &str, bytes: &[u8]) -> Result<Scan> {
     let version = magic::check(file, bytes)?;
-    let mut walk = Walk { file, bytes, pos: 8, decoded: 0 };
+    let mut walk = Walk { file, bytes, pos: 8, decoded: 0, facts: BTreeMap::new() };
     let tensor_count = walk.count("tensor", MAX_TENSORS)?;
     let key_count = walk.count("metadata key", MAX_KEYS)?;
     debug_assert_eq!(walk.pos, HEADER_BYTES);
@@ -97,12 +104,12 @@ pub(super) fn scan(file: &str, bytes: &[u8]) -> Result<Scan> {
     for index in 0..tensor_count {
         tensors.push(walk.tensor(index)?);
     }
-    let end = walk.pos;
+    let (end, facts) = (walk.pos, walk.facts);
     let (mut patches, renamed) = mask_keys(file, &keys)?;
     if version == 2 {
         patches.insert(0, Patch { at: 4, bytes: 3u32.to_le_bytes().to_vec() });
     }
-    Ok(Scan { version, patches, renamed, tensors, end })
+    Ok(Scan { version, patches, renamed, tensors, end, facts })
 }
 
 struct Walk<'a> {
@@ -110,6 +117,7 @@ struct Walk<'a> {
     bytes: &'a [u8],
     pos: usize,
     decoded: usize,
+    facts: BTreeMap<String, Fact>,
 }
 
 impl<'a> Walk<'a> {
@@ -181,6 +189,10 @@ impl<'a> Walk<'a> {
         self.value(key, type_id, 0)?;
         if key == "general.alignment" {
             self.check_alignment(type_id, &self.bytes[value_at..self.pos])?;
+        }
+        let bytes = &self.bytes[value_at..self.pos];
+        if FACTS.contains(&key) && bytes.len() <= MAX_FACT_BYTES {
+            self.facts.insert(key.to_owned(), Fact { type_id, bytes: bytes.to_vec() });
         }
         if self.pos > MAX_METADATA_BYTES {
             let what = format!(

@@ -62,7 +62,7 @@ impl Shard {
     fn of(map: Map) -> Result<Shard> {
         let map = Arc::new(map);
         let file = map.path().display().to_string();
-        let Scan { version, patches, renamed, tensors: table, end } = scan::scan(&file, map.bytes())?;
+        let Scan { version, patches, renamed, tensors: table, end, .. } = scan::scan(&file, map.bytes())?;
         let types = check_table(&file, &table)?;
         let config = GGUFReaderConfig {
             max_metadata_size: scan::MAX_METADATA_BYTES,

@@ -3,10 +3,11 @@
 use crate::source::Source;
 
 /// Modules of the root crate, each with the modules it may name (`quant` is the crate lapwing_quant).
-const LAYERS: [(&str, &[&str]); 19] = [
+const LAYERS: [(&str, &[&str]); 20] = [
     ("error", &[]),
     ("gguf", &["error", "quant"]),
     ("demo", &["error", "gguf"]),
+    ("hub", &["error", "gguf"]),
     ("tokenizer", &["error", "gguf"]),
     ("chat", &["error", "gguf", "tokenizer"]),
     ("convert", &["error", "gguf", "tokenizer", "quant"]),
@@ -24,7 +25,7 @@ const LAYERS: [(&str, &[&str]); 19] = [
     (
         "cli",
         &[
-            "error", "demo", "engine", "eval", "imatrix", "convert", "session", "server", "chat", "sample", "tokenizer",
+            "error", "demo", "hub", "engine", "eval", "imatrix", "convert", "session", "server", "chat", "sample", "tokenizer",
             "gguf", "quant", "guard", "grammar",
         ],
     ),
