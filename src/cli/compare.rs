@@ -1,5 +1,6 @@
 //! `lapwing compare`: how far one model's predictions are from another's, both read side by side, chunk by chunk.
 
+use super::hub_args::HubArgs;
 use super::model_args::{self, ComputeArgs, ContextArgs, FileArgs, ModelArgs};
 use super::output::{Progress, Unit};
 use super::text_args::{CHUNK_HELP, ChunkArgs, Text, TextArgs, chunk_length};
@@ -133,7 +134,7 @@ pub fn compare(args: &CompareArgs) -> Outcome {
     let text = Text::read(&args.text.file)?;
     let (reference, model) = (model_args::open(&args.reference, &[])?, model_args::open(&args.model, &[])?);
     let flags = ModelArgs {
-        file: FileArgs { model: args.model.clone(), override_kv: Vec::new() },
+        file: FileArgs { model: Some(args.model.clone()), override_kv: Vec::new(), hub: HubArgs::default() },
         compute: args.compute.clone(),
         context: args.context.clone(),
         verbose: args.verbose,

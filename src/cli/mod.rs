@@ -2,12 +2,12 @@
 
 pub mod answer;
 pub mod bench;
-pub mod chat;
-pub mod guard_args;
 pub mod certify;
+pub mod chat;
 pub mod compare;
-pub mod imatrix;
+pub mod guard_args;
 pub mod hub_args;
+pub mod imatrix;
 pub mod inspect;
 pub mod interrupt;
 pub mod isa;
@@ -17,14 +17,14 @@ pub mod model_args;
 pub mod output;
 pub mod perplexity;
 pub mod prompt_args;
+pub mod pull;
 pub mod quantize;
 pub mod quantize_certify;
 pub mod run;
 pub mod sample_args;
+pub mod shell;
 pub mod term;
 pub mod text_args;
-pub mod pull;
-pub mod shell;
 pub mod tokenize;
 
 use crate::error::{Error, Result};

@@ -30,8 +30,8 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use map::{Map, Payload};
 pub use brief::Brief;
+pub use map::{Map, Payload};
 pub use meta::{Item, Metadata, Value};
 pub use overrides::Override;
 pub use pages::PageIn;

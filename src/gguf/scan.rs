@@ -76,7 +76,7 @@ pub(super) struct ValueAt<'a> {
 /// Where the metadata values of a file are, in file order.
 pub(super) fn values<'a>(file: &'a str, bytes: &'a [u8]) -> Result<Vec<ValueAt<'a>>> {
     magic::check(file, bytes)?;
-    let mut walk = Walk { file, bytes, pos: 8, decoded: 0 };
+    let mut walk = Walk { file, bytes, pos: 8, decoded: 0, facts: BTreeMap::new() };
     walk.count("tensor", MAX_TENSORS)?;
     let key_count = walk.count("metadata key", MAX_KEYS)?;
     walk.fits("metadata key", key_count, MIN_KEY_BYTES)?;
