@@ -6,6 +6,7 @@
 
 use super::complete;
 use super::multiline::{self, Text};
+use super::paste::{self, Outside, Plainly};
 use super::reader::{Line, ReaderOptions};
 use super::{external, harmless, state_dir};
 use crate::cli::output;
@@ -28,7 +29,7 @@ const HISTORY: usize = 5000;
 
 /// Reads messages from a terminal.
 pub struct Editor {
-    line: rustyline::Editor<Helper, FileHistory>,
+    line: LineEditor,
     prompt: &'static str,
     /// What the next message begins with.
     initial: String,
@@ -37,6 +38,7 @@ pub struct Editor {
     file: Option<PathBuf>,
     /// The text for the user's editor, once it was asked for.
     handed_out: Arc<Mutex<Option<String>>>,
+    pastes: paste::Shared,
 }
 
 impl Editor {
@@ -50,10 +52,11 @@ impl Editor {
         let mut line = rustyline::Editor::with_config(config).map_err(broken)?;
         line.set_helper(Some(Helper { commands: options.commands }));
         let handed_out = Arc::new(Mutex::new(None));
-        bind(&mut line, &handed_out);
+        let pastes = paste::Shared::default();
+        bind(&mut line, &handed_out, &pastes);
         let file = state_dir().map(|folder| folder.join("history"));
         let mut editor =
-            Self { line, prompt: options.prompt, initial: String::new(), history: false, file, handed_out };
+            Self { line, prompt: options.prompt, initial: String::new(), history: false, file, handed_out, pastes };
         editor.set_vi(options.vi);
         editor.set_history(options.history);
         Ok(editor)
@@ -69,16 +72,19 @@ impl Editor {
             let typed = self.line.readline_with_initial(self.prompt, (&initial, ""));
             let asked = self.handed_out.lock().unwrap_or_else(PoisonError::into_inner).take();
             match typed {
-                Ok(text) => {
-                    self.remember(&text);
-                    return Ok(Line::Message(match multiline::parse(&text) {
+                Ok(line) => {
+                    let whole = match multiline::parse(&line) {
                         Text::Whole(message) => message,
                         // Vi's Ctrl-D sends what there is.
-                        Text::Open => text,
-                    }));
+                        Text::Open => line.clone(),
+                    };
+                    let (line, whole) = (self.unfold(&line), self.unfold(&whole));
+                    paste::lock(&self.pastes).clear();
+                    self.remember(&line);
+                    return Ok(Line::Message(whole));
                 }
                 Err(ReadlineError::Interrupted) => match asked {
-                    Some(text) => self.hand_out(text),
+                    Some(text) => self.hand_out(&text),
                     None => return Ok(Line::Interrupted),
                 },
                 Err(ReadlineError::Eof) => return Ok(Line::Eof),
@@ -88,19 +94,28 @@ impl Editor {
     }
 
     /// Lets the user's editor change the text.
-    fn hand_out(&mut self, text: String) {
-        match external::edit(&text) {
+    fn hand_out(&mut self, line: &str) {
+        match external::edit(&self.unfold(line)) {
             Ok(changed) => self.prefill(&changed),
             Err(e) => {
                 output::error(&e);
-                self.initial = text;
+                self.initial = line.to_owned();
             }
         }
     }
 
-    /// The next message begins with this text.
+    fn unfold(&self, line: &str) -> String {
+        paste::lock(&self.pastes).unfold(line)
+    }
+
+    /// The next message begins with this text, if there is any.
     pub fn prefill(&mut self, text: &str) {
-        self.initial = harmless(text).into_owned();
+        if text.is_empty() {
+            return;
+        }
+        let mut pastes = paste::lock(&self.pastes);
+        pastes.clear();
+        self.initial = pastes.fold(harmless(text).into_owned());
     }
 
     /// Whether messages go to the history.
@@ -150,21 +165,29 @@ fn broken(e: ReadlineError) -> Error {
     Error::runtime(format!("the terminal cannot be read: {e}"))
 }
 
-fn bind(line: &mut rustyline::Editor<Helper, FileHistory>, handed_out: &Arc<Mutex<Option<String>>>) {
-    let conditional = |handler: Box<dyn ConditionalEventHandler>| EventHandler::Conditional(handler);
-    for enter in [KeyEvent(KeyCode::Enter, Modifiers::NONE), KeyEvent::ctrl('M'), KeyEvent::ctrl('J')] {
-        line.bind_sequence(enter, conditional(Box::new(Enter)));
+type LineEditor = rustyline::Editor<Helper, FileHistory>;
+
+fn bind(line: &mut LineEditor, handed_out: &Arc<Mutex<Option<String>>>, pastes: &paste::Shared) {
+    fn on(
+        line: &mut LineEditor,
+        pastes: &paste::Shared,
+        event: Event,
+        handler: impl ConditionalEventHandler + 'static,
+    ) {
+        let handler = Outside(Arc::clone(pastes), handler);
+        line.bind_sequence(event, EventHandler::Conditional(Box::new(handler)));
     }
-    // Alt with Enter, as terminals on Unix and on Windows give it.
-    for newline in [
-        KeyEvent(KeyCode::Enter, Modifiers::ALT),
-        KeyEvent(KeyCode::Char('M'), Modifiers::CTRL | Modifiers::ALT),
-        KeyEvent(KeyCode::Char('J'), Modifiers::CTRL | Modifiers::ALT),
-    ] {
-        line.bind_sequence(newline, EventHandler::Simple(Cmd::Newline));
+    let enter = KeyEvent(KeyCode::Enter, Modifiers::NONE);
+    for key in [enter, KeyEvent::ctrl('M'), KeyEvent::ctrl('J')] {
+        on(line, pastes, key.into(), Enter);
     }
-    line.bind_sequence(KeyEvent::ctrl('C'), conditional(Box::new(Clear)));
-    line.bind_sequence(KeyEvent::ctrl('G'), conditional(Box::new(HandOut(Arc::clone(handed_out)))));
+    // With Alt, as terminals on Unix and on Windows give it.
+    for KeyEvent(code, modifiers) in [enter, KeyEvent::ctrl('M'), KeyEvent::ctrl('J')] {
+        on(line, pastes, KeyEvent(code, modifiers | Modifiers::ALT).into(), Plainly(Some(Cmd::Newline)));
+    }
+    on(line, pastes, KeyEvent::ctrl('C').into(), Clear);
+    on(line, pastes, KeyEvent::ctrl('G').into(), HandOut(Arc::clone(handed_out)));
+    on(line, pastes, Event::Any, Plainly(None));
 }
 
 /// Enter: takes away a backslash at the end and begins another line; else what it always does.
