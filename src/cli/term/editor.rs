@@ -22,6 +22,7 @@ use rustyline::{
     Cmd, ConditionalEventHandler, Event, EventContext, EventHandler, KeyCode, KeyEvent, Modifiers, Movement,
 };
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// How many messages the history keeps.
@@ -50,10 +51,11 @@ impl Editor {
         let config = Config::builder().completion_type(CompletionType::List).completion_show_all_if_ambiguous(true);
         let config = config.max_history_size(HISTORY).map_err(broken)?.build();
         let mut line = rustyline::Editor::with_config(config).map_err(broken)?;
-        line.set_helper(Some(Helper { commands: options.commands }));
+        let another_line = Arc::new(AtomicBool::new(false));
+        line.set_helper(Some(Helper { commands: options.commands, another_line: Arc::clone(&another_line) }));
         let handed_out = Arc::new(Mutex::new(None));
         let pastes = paste::Shared::default();
-        bind(&mut line, &handed_out, &pastes);
+        bind(&mut line, &another_line, &handed_out, &pastes);
         let file = state_dir().map(|folder| folder.join("history"));
         let mut editor =
             Self { line, prompt: options.prompt, initial: String::new(), history: false, file, handed_out, pastes };
@@ -167,7 +169,12 @@ fn broken(e: ReadlineError) -> Error {
 
 type LineEditor = rustyline::Editor<Helper, FileHistory>;
 
-fn bind(line: &mut LineEditor, handed_out: &Arc<Mutex<Option<String>>>, pastes: &paste::Shared) {
+fn bind(
+    line: &mut LineEditor,
+    another_line: &Arc<AtomicBool>,
+    handed_out: &Arc<Mutex<Option<String>>>,
+    pastes: &paste::Shared,
+) {
     fn on(
         line: &mut LineEditor,
         pastes: &paste::Shared,
@@ -179,7 +186,7 @@ fn bind(line: &mut LineEditor, handed_out: &Arc<Mutex<Option<String>>>, pastes: 
     }
     let enter = KeyEvent(KeyCode::Enter, Modifiers::NONE);
     for key in [enter, KeyEvent::ctrl('M'), KeyEvent::ctrl('J')] {
-        on(line, pastes, key.into(), Enter);
+        on(line, pastes, key.into(), Enter(Arc::clone(another_line)));
     }
     // With Alt, as terminals on Unix and on Windows give it.
     for KeyEvent(code, modifiers) in [enter, KeyEvent::ctrl('M'), KeyEvent::ctrl('J')] {
@@ -190,16 +197,18 @@ fn bind(line: &mut LineEditor, handed_out: &Arc<Mutex<Option<String>>>, pastes: 
     on(line, pastes, Event::Any, Plainly(None));
 }
 
-/// Enter: takes away a backslash at the end and begins another line; else what it always does.
-struct Enter;
+/// Enter: where a backslash at the end asks for another line, lets the completion put a line break in its place, the
+/// one way to change the text and move the cursor in one step; else what it always does.
+struct Enter(Arc<AtomicBool>);
 
 impl ConditionalEventHandler for Enter {
     fn handle(&self, _: &Event, _: u16, _: bool, ctx: &EventContext) -> Option<Cmd> {
         let (text, at_end) = (ctx.line(), ctx.pos() == ctx.line().len());
         // Within """ a backslash is text, and the validator asks for another line anyway.
         let plain = matches!(multiline::parse(text), Text::Whole(_));
-        (at_end && plain && multiline::continues(text))
-            .then(|| Cmd::Replace(Movement::BackwardChar(1), Some("\n".to_owned())))
+        let another = at_end && plain && multiline::continues(text);
+        self.0.store(another, Ordering::Relaxed);
+        another.then_some(Cmd::Complete)
     }
 }
 
@@ -225,6 +234,8 @@ impl ConditionalEventHandler for HandOut {
 /// What rustyline asks of a program.
 struct Helper {
     commands: &'static [complete::Word],
+    /// Whether a line break is to come in the place of the backslash before the cursor.
+    another_line: Arc<AtomicBool>,
 }
 
 impl rustyline::Helper for Helper {}
@@ -239,6 +250,10 @@ impl Completer for Helper {
     type Candidate = Pair;
 
     fn complete(&self, line: &str, at: usize, _: &rustyline::Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
+        if self.another_line.swap(false, Ordering::Relaxed) {
+            let line_break = Pair { display: String::new(), replacement: "\n".to_owned() };
+            return Ok((at.saturating_sub(1), vec![line_break]));
+        }
         let found = complete::candidates(self.commands, &line[..at]);
         let pair = |(word, after): (String, &str)| Pair { replacement: word.clone() + after, display: word };
         Ok((found.start, found.words.into_iter().map(pair).collect()))

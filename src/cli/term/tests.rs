@@ -114,16 +114,18 @@ fn a_terminal_agrees_on_the_columns() {
     let mut terminal = emulated(24, 16);
     terminal.process(shown(FULL, 16, &[text]).replace('\n', "\r\n").as_bytes());
     let rows: Vec<String> = terminal.screen().rows(0, 16).collect();
-    let expected = ["one two 漢字漢字", "漢字漢字 e\u{301}e\u{301}e\u{301}", "averyveryverylon", "gword ab        c"];
-    assert_eq!(&rows[..3], &expected[..3], "{rows:?}");
-    let joined = rows.join(" ");
-    assert_eq!(
-        joined.split_whitespace().collect::<String>(),
-        text.split_whitespace().collect::<String>(),
-        "nothing is lost or overwritten"
-    );
-    assert!(rows.iter().any(|row| row == "exact fit of 16"), "{rows:?}");
-    assert!(rows.iter().all(|row| !row.starts_with('。') && !row.starts_with(' ')), "{rows:?}");
+    let expected = [
+        "one two 漢字漢字",
+        "漢字漢字 e\u{301}e\u{301}e\u{301}",
+        "averyveryverylon",
+        "gword ab",
+        "c 漢。漢。漢。",
+        "漢。漢。 exact",
+        "fit of 16",
+        "columns **bold**",
+        "end",
+    ];
+    assert_eq!(&rows[..expected.len()], &expected);
 }
 
 #[test]
