@@ -5,7 +5,9 @@
 //! * `lapwing_quant`: formats, kernels, threads: all SIMD and (but for one mmap) all `unsafe`;
 //! * [`gguf`]: mapped model files, checked; [`tokenizer`], [`chat`], [`sample`]: text, templates, choices;
 //! * [`kv`], [`batch`]: the cache of keys and values, and the rows of a forward pass;
+//! * [`guard`], [`grammar`]: what keeps a generation from going wrong, and the form that its output must have;
 //! * [`model`]: immutable weights and the forward pass; [`engine`]: a model with its threads, cache and scratch;
+//! * [`session`]: conversations: what was said, what of it is in the cache, the file that keeps both;
 //! * [`cli`]: the program; the only place that prints.
 //!
 //! Invariants: a model never changes after loading, all state is in the cache and in scratch; the same prompt, seed and
@@ -17,7 +19,10 @@ pub mod cli;
 pub mod engine;
 pub mod error;
 pub mod gguf;
+pub mod grammar;
+pub mod guard;
 pub mod kv;
 pub mod model;
 pub mod sample;
+pub mod session;
 pub mod tokenizer;

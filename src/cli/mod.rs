@@ -2,6 +2,8 @@
 
 pub mod answer;
 pub mod bench;
+pub mod chat;
+pub mod guard_args;
 pub mod inspect;
 pub mod interrupt;
 pub mod isa;
@@ -30,6 +32,7 @@ pub struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Run(Box<run::RunArgs>),
+    Chat(Box<chat::ReplArgs>),
     Inspect(inspect::InspectArgs),
     Tokenize(tokenize::TokenizeArgs),
     /// Write the logits of a text or of token ids to a safetensors file.
@@ -81,6 +84,7 @@ fn long_name(arg: OsString) -> OsString {
 fn dispatch(command: Command) -> std::result::Result<(), Stop> {
     match command {
         Command::Run(args) => run::run(&args),
+        Command::Chat(args) => chat::chat(&args),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Tokenize(args) => tokenize::tokenize(&args),
         Command::Logits(args) => logits::logits(&args),

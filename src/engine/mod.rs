@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::gguf::Gguf;
 use crate::kv::{Kv, store};
 use crate::model::{Compute, LoadOptions, Qwen3, Scratch};
-use lapwing_quant::attend::PAGE;
+use lapwing_quant::attend::{KvType, PAGE};
 use lapwing_quant::kernels::Kernels;
 use lapwing_quant::threads::Pool;
 use std::ops::Range;
@@ -121,9 +121,31 @@ impl Engine {
         &self.kv
     }
 
+    /// Names of the types of cached keys and values, as `-ctk` and `-ctv` take them.
+    pub fn kv_type_names(&self) -> (&'static str, &'static str) {
+        let shape = self.kv.store.shape();
+        let name = |of: KvType| KvType::ALL.iter().find(|(_, t)| *t == of).map_or("", |(name, _)| *name);
+        (name(shape.keys), name(shape.values))
+    }
+
     /// The cache's bookkeeping.
     pub fn kv_mut(&mut self) -> &mut Kv {
         &mut self.kv
+    }
+
+    /// Whether a prompt of `tokens` tokens fits the context.
+    ///
+    /// # Errors
+    /// When it does not; names both numbers.
+    pub fn check_fits(&self, tokens: usize) -> Result<()> {
+        if tokens <= self.n_ctx {
+            return Ok(());
+        }
+        Err(Error::limit(format!(
+            "the prompt has {tokens} tokens, the context {}; shorten the prompt, or use -c {} or more",
+            self.n_ctx,
+            tokens + 1
+        )))
     }
 
     /// One forward pass over all parts.
@@ -182,14 +204,7 @@ impl Engine {
         wanted: usize,
         progress: &mut dyn FnMut(usize) -> bool,
     ) -> Result<Vec<f32>> {
-        if seq.len() + tokens.len() > self.n_ctx {
-            return Err(Error::limit(format!(
-                "the prompt has {} tokens, the context {}; shorten the prompt, or use -c {} or more",
-                seq.len() + tokens.len(),
-                self.n_ctx,
-                seq.len() + tokens.len() + 1
-            )));
-        }
+        self.check_fits(seq.len() + tokens.len())?;
         let mut logits = Vec::new();
         for start in (0..tokens.len()).step_by(UBATCH) {
             let end = tokens.len().min(start + UBATCH);
