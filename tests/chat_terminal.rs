@@ -31,7 +31,9 @@ struct Session {
     shown: Arc<Mutex<Shown>>,
     keyboard: Box<dyn Write + Send>,
     child: Box<dyn Child + Send + Sync>,
-    _terminal: Box<dyn MasterPty + Send>,
+    terminal: Box<dyn MasterPty + Send>,
+    /// How the terminal was before.
+    modes: String,
 }
 
 impl Session {
@@ -52,6 +54,7 @@ impl Session {
             command.env(name, state);
         }
         variables.iter().for_each(|(name, value)| command.env(name, value));
+        let modes = format!("{:?}", pair.master.get_termios());
         let child = pair.slave.spawn_command(command).expect("the program starts");
         let mut output = pair.master.try_clone_reader().expect("its output");
         let keyboard = pair.master.take_writer().expect("its input");
@@ -65,7 +68,7 @@ impl Session {
                 shown.log.extend_from_slice(&bytes[..read]);
             }
         });
-        let mut session = Self { shown, keyboard, child, _terminal: pair.master };
+        let mut session = Self { shown, keyboard, child, terminal: pair.master, modes };
         session.wait_for_prompt();
         session
     }
@@ -136,12 +139,17 @@ impl Session {
         shown[begin..end].to_owned()
     }
 
-    /// Waits for the end of the program, which must be a good one.
+    /// Waits for the end of the program, which must be a good one and leave the terminal as it was.
     fn wait_for_end(mut self) {
         let started = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().expect("it can be asked") {
-                return assert!(status.success(), "{status}");
+                assert!(status.success(), "{status}");
+                return assert_eq!(
+                    format!("{:?}", self.terminal.get_termios()),
+                    self.modes,
+                    "the terminal is as before"
+                );
             }
             assert!(started.elapsed() < PATIENCE, "it does not end");
             std::thread::sleep(Duration::from_millis(10));
@@ -304,6 +312,16 @@ fn what_is_typed_during_an_answer_is_kept() {
     chat.wait_for_line("ahead", 5);
 }
 
+/// The printed text without styles, each line break a space.
+fn unstyled(log: &[u8]) -> String {
+    let log = String::from_utf8_lossy(log).replace("\r\n", " ");
+    let mut parts = log.split("\x1b[");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| {
+        text + part.trim_start_matches(|c: char| !c.is_ascii_alphabetic()).get(1..).unwrap_or("")
+    })
+}
+
 /// Thinking is open from the start, so that a model of noise thinks.
 const THINKS: &str = "{%- for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}\
                       {%- if add_generation_prompt %}<|im_start|>assistant\n<think>\n{% endif %}";
@@ -311,17 +329,47 @@ const THINKS: &str = "{%- for m in messages %}<|im_start|>{{ m.role }}\n{{ m.con
 #[test]
 fn no_color_is_heeded() {
     let state = folder();
-    let template = state.path().join("template.jinja");
-    std::fs::write(&template, THINKS).expect("a file");
-    let args = ["-n", "8", "--chat-template-file", template.to_str().expect("a UTF-8 path")];
     let styled = |log: &str| {
         let mut sequences = log.split("\x1b[").skip(1);
         sequences.any(|s| s.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';').starts_with('m'))
     };
-    let mut chat = Session::start(state.path(), &args, &[]);
+    let mut chat = thinking(state.path(), &["-n", "8"], &[]);
     let answer = chat.send("hello\r");
     assert!(styled(&answer) && !answer.contains("<think>"), "thinking is faint: {answer:?}");
-    let mut chat = Session::start(state.path(), &args, &[("NO_COLOR", "1")]);
+    let mut chat = thinking(state.path(), &["-n", "8"], &[("NO_COLOR", "1")]);
     let answer = chat.send("hello\r");
     assert!(!styled(&answer) && answer.contains("<think>"), "thinking is between tags: {answer:?}");
+}
+
+/// The session with thinking open from the start.
+fn thinking(state: &Path, args: &[&str], variables: &[(&str, &str)]) -> Session {
+    let template = state.join("template.jinja");
+    std::fs::write(&template, THINKS).expect("a file");
+    let template = ["--chat-template-file", template.to_str().expect("a UTF-8 path")];
+    Session::start(state, &[&template, args].concat(), variables)
+}
+
+#[test]
+fn a_summary_takes_the_place_of_thinking() {
+    let state = folder();
+    let mut chat = thinking(state.path(), &["--thinking", "summary", "-n", "12"], &[]);
+    let answer = chat.send("hello\r");
+    assert!(answer.contains("\x1b[2mthinking, 2 tokens, 0 s"), "{answer:?}");
+    let screen = chat.shown().screen.screen().contents();
+    assert!(!screen.contains("thinking, ") && screen.contains("thought for "), "{screen}");
+}
+
+#[test]
+fn esc_ends_the_thinking_and_the_terminal_is_as_before() {
+    let state = folder();
+    let mut chat = thinking(state.path(), &["-n", "4000", "-c", "8192", "--no-loop-guard", "--ignore-eos"], &[]);
+    let at = chat.shown().log.len();
+    chat.press("hello\r");
+    chat.wait("thinking", |shown| String::from_utf8_lossy(&shown.log[at..]).contains("\x1b[2m"));
+    chat.press("\x1b");
+    chat.wait("the end of thinking", |shown| unstyled(&shown.log[at..]).contains("Considering the limited time"));
+    chat.press("\x03");
+    chat.wait_for_prompt();
+    chat.press("\x04");
+    chat.wait_for_end();
 }
