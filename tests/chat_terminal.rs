@@ -285,6 +285,18 @@ fn tab_completes() {
 }
 
 #[test]
+fn vi_keys_where_wanted() {
+    let state = folder();
+    let mut chat = Session::start(state.path(), &[&SHORT[..], &["--vi"]].concat(), &[]);
+    chat.press("hello\x1b");
+    chat.wait_for_line("hello", 4);
+    chat.press("0x");
+    chat.wait_for_line("ello", 0);
+    chat.press("A\x1b[200~ 42\x1b[201~");
+    chat.wait_for_line("ello 42", 7);
+}
+
+#[test]
 fn ctrl_g_opens_the_editor() {
     let state = folder();
     let mut chat = Session::start(state.path(), &SHORT, &[("EDITOR", "printf ' and more\\n' >>")]);

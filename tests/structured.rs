@@ -45,7 +45,8 @@ fn violation(schema: &Value, value: &Value) -> Option<String> {
         return wrong("enum");
     }
     let number = |key: &str| schema.get(key).and_then(Value::as_i64);
-    let between = |n: i64, lo: &str, hi: &str| number(lo).is_none_or(|lo| n >= lo) && number(hi).is_none_or(|hi| n <= hi);
+    let between =
+        |n: i64, lo: &str, hi: &str| number(lo).is_none_or(|lo| n >= lo) && number(hi).is_none_or(|hi| n <= hi);
     let fine = match (schema.get("type").and_then(Value::as_str), value) {
         (None, _) => true,
         (Some("boolean"), Value::Bool(_)) => true,
@@ -56,7 +57,8 @@ fn violation(schema: &Value, value: &Value) -> Option<String> {
         }
         (Some("array"), Value::Array(items)) => {
             let inner = items.iter().find_map(|item| violation(&schema["items"], item));
-            return inner.or_else(|| (!between(items.len() as i64, "minItems", "maxItems")).then(|| "items".to_owned()));
+            return inner
+                .or_else(|| (!between(items.len() as i64, "minItems", "maxItems")).then(|| "items".to_owned()));
         }
         (Some("object"), Value::Object(fields)) => {
             let known = schema["properties"].as_object().expect("properties");
