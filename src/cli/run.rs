@@ -23,7 +23,8 @@ use std::time::Instant;
 
 /// Answer one prompt.
 ///
-/// The answer goes to standard output as it comes. Thinking is dimmed on a terminal; elsewhere (and with NO_COLOR) it comes before the answer, between <think> and
+/// The answer goes to standard output as it comes. On a terminal its Markdown is styled, long lines are broken between
+/// words and thinking is dimmed; elsewhere (and with NO_COLOR) thinking comes before the answer, between <think> and
 /// </think>. Everything else that is said goes to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage, 130
 /// ended by Ctrl-C.
 #[derive(Args)]

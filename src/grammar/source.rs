@@ -6,7 +6,7 @@ use llguidance::api::TopLevelGrammar;
 use serde_json::{Map, Value, json};
 
 /// White space that JSON may have between its parts: without a bound a model can go on with it for ever.
-const JSON_SPACE: &str = r"[\x20\x0A\x0D\x09]{1,32}";
+const JSON_SPACE: &str = r"[\x20\x0A\x0D\x09]{1,24}";
 
 /// A form: read, but not compiled yet.
 #[derive(Clone, Debug, PartialEq)]

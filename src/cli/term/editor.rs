@@ -6,6 +6,7 @@
 
 use super::complete;
 use super::multiline::{self, Text};
+use super::paste::{self, Outside, Plainly};
 use super::reader::{Line, ReaderOptions};
 use super::{external, harmless, state_dir};
 use crate::cli::output;
@@ -21,6 +22,7 @@ use rustyline::{
     Cmd, ConditionalEventHandler, Event, EventContext, EventHandler, KeyCode, KeyEvent, Modifiers, Movement,
 };
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// How many messages the history keeps.
@@ -28,7 +30,7 @@ const HISTORY: usize = 5000;
 
 /// Reads messages from a terminal.
 pub struct Editor {
-    line: rustyline::Editor<Helper, FileHistory>,
+    line: LineEditor,
     prompt: &'static str,
     /// What the next message begins with.
     initial: String,
@@ -37,6 +39,7 @@ pub struct Editor {
     file: Option<PathBuf>,
     /// The text for the user's editor, once it was asked for.
     handed_out: Arc<Mutex<Option<String>>>,
+    pastes: paste::Shared,
 }
 
 impl Editor {
@@ -48,12 +51,14 @@ impl Editor {
         let config = Config::builder().completion_type(CompletionType::List).completion_show_all_if_ambiguous(true);
         let config = config.max_history_size(HISTORY).map_err(broken)?.build();
         let mut line = rustyline::Editor::with_config(config).map_err(broken)?;
-        line.set_helper(Some(Helper { commands: options.commands }));
+        let another_line = Arc::new(AtomicBool::new(false));
+        line.set_helper(Some(Helper { commands: options.commands, another_line: Arc::clone(&another_line) }));
         let handed_out = Arc::new(Mutex::new(None));
-        bind(&mut line, &handed_out);
+        let pastes = paste::Shared::default();
+        bind(&mut line, &another_line, &handed_out, &pastes);
         let file = state_dir().map(|folder| folder.join("history"));
         let mut editor =
-            Self { line, prompt: options.prompt, initial: String::new(), history: false, file, handed_out };
+            Self { line, prompt: options.prompt, initial: String::new(), history: false, file, handed_out, pastes };
         editor.set_vi(options.vi);
         editor.set_history(options.history);
         Ok(editor)
@@ -69,16 +74,19 @@ impl Editor {
             let typed = self.line.readline_with_initial(self.prompt, (&initial, ""));
             let asked = self.handed_out.lock().unwrap_or_else(PoisonError::into_inner).take();
             match typed {
-                Ok(text) => {
-                    self.remember(&text);
-                    return Ok(Line::Message(match multiline::parse(&text) {
+                Ok(line) => {
+                    let whole = match multiline::parse(&line) {
                         Text::Whole(message) => message,
                         // Vi's Ctrl-D sends what there is.
-                        Text::Open => text,
-                    }));
+                        Text::Open => line.clone(),
+                    };
+                    let (line, whole) = (self.unfold(&line), self.unfold(&whole));
+                    paste::lock(&self.pastes).clear();
+                    self.remember(&line);
+                    return Ok(Line::Message(whole));
                 }
                 Err(ReadlineError::Interrupted) => match asked {
-                    Some(text) => self.hand_out(text),
+                    Some(text) => self.hand_out(&text),
                     None => return Ok(Line::Interrupted),
                 },
                 Err(ReadlineError::Eof) => return Ok(Line::Eof),
@@ -88,19 +96,28 @@ impl Editor {
     }
 
     /// Lets the user's editor change the text.
-    fn hand_out(&mut self, text: String) {
-        match external::edit(&text) {
+    fn hand_out(&mut self, line: &str) {
+        match external::edit(&self.unfold(line)) {
             Ok(changed) => self.prefill(&changed),
             Err(e) => {
                 output::error(&e);
-                self.initial = text;
+                self.initial = line.to_owned();
             }
         }
     }
 
-    /// The next message begins with this text.
+    fn unfold(&self, line: &str) -> String {
+        paste::lock(&self.pastes).unfold(line)
+    }
+
+    /// The next message begins with this text, if there is any.
     pub fn prefill(&mut self, text: &str) {
-        self.initial = harmless(text).into_owned();
+        if text.is_empty() {
+            return;
+        }
+        let mut pastes = paste::lock(&self.pastes);
+        pastes.clear();
+        self.initial = pastes.fold(harmless(text).into_owned());
     }
 
     /// Whether messages go to the history.
@@ -150,33 +167,48 @@ fn broken(e: ReadlineError) -> Error {
     Error::runtime(format!("the terminal cannot be read: {e}"))
 }
 
-fn bind(line: &mut rustyline::Editor<Helper, FileHistory>, handed_out: &Arc<Mutex<Option<String>>>) {
-    let conditional = |handler: Box<dyn ConditionalEventHandler>| EventHandler::Conditional(handler);
-    for enter in [KeyEvent(KeyCode::Enter, Modifiers::NONE), KeyEvent::ctrl('M'), KeyEvent::ctrl('J')] {
-        line.bind_sequence(enter, conditional(Box::new(Enter)));
+type LineEditor = rustyline::Editor<Helper, FileHistory>;
+
+fn bind(
+    line: &mut LineEditor,
+    another_line: &Arc<AtomicBool>,
+    handed_out: &Arc<Mutex<Option<String>>>,
+    pastes: &paste::Shared,
+) {
+    fn on(
+        line: &mut LineEditor,
+        pastes: &paste::Shared,
+        event: Event,
+        handler: impl ConditionalEventHandler + 'static,
+    ) {
+        let handler = Outside(Arc::clone(pastes), handler);
+        line.bind_sequence(event, EventHandler::Conditional(Box::new(handler)));
     }
-    // Alt with Enter, as terminals on Unix and on Windows give it.
-    for newline in [
-        KeyEvent(KeyCode::Enter, Modifiers::ALT),
-        KeyEvent(KeyCode::Char('M'), Modifiers::CTRL | Modifiers::ALT),
-        KeyEvent(KeyCode::Char('J'), Modifiers::CTRL | Modifiers::ALT),
-    ] {
-        line.bind_sequence(newline, EventHandler::Simple(Cmd::Newline));
+    let enter = KeyEvent(KeyCode::Enter, Modifiers::NONE);
+    for key in [enter, KeyEvent::ctrl('M'), KeyEvent::ctrl('J')] {
+        on(line, pastes, key.into(), Enter(Arc::clone(another_line)));
     }
-    line.bind_sequence(KeyEvent::ctrl('C'), conditional(Box::new(Clear)));
-    line.bind_sequence(KeyEvent::ctrl('G'), conditional(Box::new(HandOut(Arc::clone(handed_out)))));
+    // With Alt, as terminals on Unix and on Windows give it.
+    for KeyEvent(code, modifiers) in [enter, KeyEvent::ctrl('M'), KeyEvent::ctrl('J')] {
+        on(line, pastes, KeyEvent(code, modifiers | Modifiers::ALT).into(), Plainly(Some(Cmd::Newline)));
+    }
+    on(line, pastes, KeyEvent::ctrl('C').into(), Clear);
+    on(line, pastes, KeyEvent::ctrl('G').into(), HandOut(Arc::clone(handed_out)));
+    on(line, pastes, Event::Any, Plainly(None));
 }
 
-/// Enter: takes away a backslash at the end and begins another line; else what it always does.
-struct Enter;
+/// Enter: where a backslash at the end asks for another line, lets the completion put a line break in its place, the
+/// one way to change the text and move the cursor in one step; else what it always does.
+struct Enter(Arc<AtomicBool>);
 
 impl ConditionalEventHandler for Enter {
     fn handle(&self, _: &Event, _: u16, _: bool, ctx: &EventContext) -> Option<Cmd> {
         let (text, at_end) = (ctx.line(), ctx.pos() == ctx.line().len());
         // Within """ a backslash is text, and the validator asks for another line anyway.
         let plain = matches!(multiline::parse(text), Text::Whole(_));
-        (at_end && plain && multiline::continues(text))
-            .then(|| Cmd::Replace(Movement::BackwardChar(1), Some("\n".to_owned())))
+        let another = at_end && plain && multiline::continues(text);
+        self.0.store(another, Ordering::Relaxed);
+        another.then_some(Cmd::Complete)
     }
 }
 
@@ -202,6 +234,8 @@ impl ConditionalEventHandler for HandOut {
 /// What rustyline asks of a program.
 struct Helper {
     commands: &'static [complete::Word],
+    /// Whether a line break is to come in the place of the backslash before the cursor.
+    another_line: Arc<AtomicBool>,
 }
 
 impl rustyline::Helper for Helper {}
@@ -216,6 +250,10 @@ impl Completer for Helper {
     type Candidate = Pair;
 
     fn complete(&self, line: &str, at: usize, _: &rustyline::Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
+        if self.another_line.swap(false, Ordering::Relaxed) {
+            let line_break = Pair { display: String::new(), replacement: "\n".to_owned() };
+            return Ok((at.saturating_sub(1), vec![line_break]));
+        }
         let found = complete::candidates(self.commands, &line[..at]);
         let pair = |(word, after): (String, &str)| Pair { replacement: word.clone() + after, display: word };
         Ok((found.start, found.words.into_iter().map(pair).collect()))

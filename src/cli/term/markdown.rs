@@ -161,9 +161,11 @@ impl Markdown {
             }
             return self.out.push(Item::Text(grapheme.to_owned(), style, false));
         }
+        // Code that the run before closes is closed.
+        let in_code = self.code.is_some() && self.run != self.code.map(|count| ('`', count));
         let mark = match grapheme {
             "`" => Some('`'),
-            "*" if self.code.is_none() => Some('*'),
+            "*" if !in_code => Some('*'),
             _ => None,
         };
         match (mark.filter(|_| !self.escaped), self.run) {

@@ -1,7 +1,7 @@
 //! Everything between `lapwing chat` and the terminal: the line editor, the streaming display, keys during an answer.
 //!
-//! * [`reader`]: one message at a time, from the editor ([`editor`], [`complete`], [`multiline`], [`external`]) or from
-//!   piped lines;
+//! * [`reader`]: one message at a time, from the editor (`editor`, [`complete`], `multiline`, `paste`, `external`) or
+//!   from piped lines;
 //! * [`render`]: an answer as a terminal shows it: [`markdown`] styled, [`wrap`]ped, harmless;
 //! * [`keys`]: what is typed while an answer comes, and the key (Esc) that ends the thinking;
 //! * [`reading`]: the status line while a prompt is read.
@@ -12,6 +12,7 @@ mod external;
 pub mod keys;
 pub mod markdown;
 mod multiline;
+mod paste;
 pub mod reader;
 pub mod reading;
 pub mod render;

@@ -67,7 +67,7 @@ impl Reader {
         matches!(self.0, Source::Editor(_))
     }
 
-    /// The next message begins with this text, which the user can change. No effect on piped lines.
+    /// The next message begins with this text, if there is any, and the user can change it. No effect on piped lines.
     pub fn prefill(&mut self, text: String) {
         if let Source::Editor(editor) = &mut self.0 {
             editor.prefill(&text);

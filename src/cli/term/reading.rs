@@ -88,7 +88,7 @@ fn status(options: ReadingOptions, left: Option<Duration>) -> String {
         0 => String::new(),
         n => format!(" ({} cached)", thousands(n)),
     };
-    let left = left.map_or(String::new(), |left| format!(", about {:.0} s", left.as_secs_f64().ceil()));
+    let left = left.map_or(String::new(), |left| format!(", about {:.0} s", left.as_secs_f64().round().max(1.0)));
     format!("reading {} tokens{cached}{left}", thousands(options.total))
 }
 

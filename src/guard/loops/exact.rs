@@ -1,8 +1,9 @@
 //! The same tokens over and over: for every period, how many of the last tokens equal those a period before.
 //!
 //! How many repeats are too many depends on what repeats. Prose: at least [`TIMES`] repeats and [`PROSE`] tokens (fewer
-//! in thinking). Anything else (rows of a table, array elements, drawn lines): at least [`OTHER`] tokens and, for rows,
-//! [`ROWS`] repeats, less for longer periods. So a loop is found at the latest after [`bound`] tokens.
+//! in thinking). Other text (code, rows of a table): at least [`OTHER`] tokens and [`ROWS`] repeats, or fewer if those make
+//! [`MOST_OTHER`] tokens. What has hardly a letter (figures, drawings): [`OTHER`] tokens and [`ROWS`] repeats however long
+//! the rows. So a loop is found at the latest after [`bound`] tokens.
 
 use super::Repetition;
 
@@ -23,13 +24,14 @@ const MOST_OTHER: usize = 1536;
 /// Tokens that must come before a repetition that goes on is reported again.
 const AGAIN: usize = 128;
 
-/// Most tokens from the beginning of a loop of this period until it is found.
-pub fn bound(period: usize) -> usize {
-    period * other_times(period)
+/// Most tokens from the beginning of a loop of this period until it is found, with letters in it and without.
+pub fn bound(period: usize, letters: bool) -> usize {
+    period * other_times(period, letters)
 }
 
-fn other_times(period: usize) -> usize {
-    (MOST_OTHER / period).clamp(TIMES, ROWS).max(OTHER.div_ceil(period))
+fn other_times(period: usize, letters: bool) -> usize {
+    let rows = if letters { (MOST_OTHER / period).clamp(TIMES, ROWS) } else { ROWS };
+    rows.max(OTHER.div_ceil(period))
 }
 
 /// Sums over the text up to a token.
@@ -71,7 +73,10 @@ impl Exact {
             return None;
         }
         let fewest = PROSE.0.min(PROSE.1);
-        let long = |(i, &run): (usize, &u32)| run as usize + i + 1 >= fewest;
+        let long = |(i, &run): (usize, &u32)| {
+            let (period, run) = (i + 1, run as usize);
+            run >= period * (TIMES - 1) && run + period >= fewest
+        };
         let found = self.runs.iter().enumerate().filter(|&of| long(of)).map(|(i, &run)| (i + 1, run as usize));
         let times = |(period, run): (usize, usize)| (period, (run + period) / period);
         let found = found.map(times).find(|&(period, times)| self.is_too_much(period, times));
@@ -95,12 +100,12 @@ impl Exact {
 
     fn is_too_much(&self, period: usize, times: usize) -> bool {
         let n = self.tokens.len();
-        if times >= other_times(period) {
-            return true;
-        }
         let (last, before) = (self.sums[n], self.sums[n - period]);
         let (letters, symbols) = (last.letters - before.letters, last.symbols - before.symbols);
         let chars = last.chars - before.chars;
+        if times >= other_times(period, letters * 4 >= chars) {
+            return true;
+        }
         let prose = chars > 0 && letters * 10 >= chars * 6 && symbols * 10 <= chars;
         let tokens = if self.thinking { PROSE.1 } else { PROSE.0 };
         let spelled = times * chars as usize;
@@ -129,12 +134,18 @@ mod tests {
         for period in [1, 2, 3, 7, 16, 17, 64, 65, 100, 255, 400, 512] {
             let prose = vec![" word"; period];
             let (at, again) = (found(false, &prose).unwrap(), found(true, &prose).unwrap());
-            assert!(at <= bound(period).max(PROSE.0) && again <= at, "period {period}: {at}, {again}");
+            assert!(at <= bound(period, true).max(PROSE.0) && again <= at, "period {period}: {at}, {again}");
+            let code = vec![" x{}"; period];
+            assert!(found(false, &code).unwrap() <= bound(period, true), "period {period}");
             let marks = vec![" |"; period];
-            assert!(found(false, &marks).unwrap() <= bound(period), "period {period}");
+            assert!(period > 100 || found(false, &marks).unwrap() <= bound(period, false), "period {period}");
         }
-        let longest = (1..=MAX_PERIOD).map(bound).max().unwrap();
-        assert_eq!((bound(1), bound(16), bound(64), bound(512), longest), (384, 384, 1536, 2048, 2048));
+        let longest = (1..=MAX_PERIOD).map(|p| bound(p, true)).max().unwrap();
+        assert_eq!(
+            (bound(1, true), bound(16, true), bound(64, true), bound(512, true), longest),
+            (384, 384, 1536, 2048, 2048)
+        );
+        assert_eq!((bound(16, false), bound(64, false), bound(100, false)), (384, 1536, 2400));
     }
 
     #[test]
