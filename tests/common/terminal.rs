@@ -2,11 +2,14 @@
 
 use portable_pty::{Child, CommandBuilder, ExitStatus, MasterPty, PtySize, native_pty_system};
 use std::io::{Read, Write};
+use std::num::NonZero;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How long to wait for what must come; only a program that hangs meets it.
 const LIMIT: Duration = Duration::from_secs(120);
+const ROWS: NonZero<u16> = NonZero::new(500).expect("not 0");
+const COLUMNS: NonZero<u16> = NonZero::new(100).expect("not 0");
 
 /// A program at work.
 pub struct Terminal {
@@ -19,7 +22,7 @@ pub struct Terminal {
 impl Terminal {
     /// Starts a program on a terminal of 100 columns and 500 rows, so that nothing scrolls away.
     pub fn start(program: &str, args: &[&str], env: &[(&str, &str)]) -> Self {
-        let size = PtySize { rows: 500, cols: 100, pixel_width: 0, pixel_height: 0 };
+        let size = PtySize { rows: ROWS.get(), cols: COLUMNS.get(), ..PtySize::default() };
         let pty = native_pty_system().openpty(size).expect("a pseudo-terminal");
         let mut command = CommandBuilder::new(program);
         command.args(args);
@@ -29,7 +32,7 @@ impl Terminal {
         }
         let child = pty.slave.spawn_command(command).expect("the program starts");
         drop(pty.slave);
-        let screen = Arc::new(Mutex::new(vt100::Parser::new(500, 100, 0)));
+        let screen = Arc::new(Mutex::new(vt100::Parser::new(ROWS, COLUMNS, 0)));
         let mut reader = pty.master.try_clone_reader().expect("a reader");
         let writer = pty.master.take_writer().expect("a writer");
         let shown = Arc::clone(&screen);

@@ -122,7 +122,7 @@ pub fn chat(args: &ReplArgs) -> Outcome {
     let mut failed = 0;
     loop {
         interrupt::clear();
-        interrupt::idle(true);
+        interrupt::idle(!reader.on_terminal());
         let line = reader.read();
         interrupt::idle(false);
         let line = match line? {

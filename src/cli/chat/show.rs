@@ -122,7 +122,11 @@ impl Chat {
                 told += n;
             }
         }
-        let used = if self.talk.is_empty() { self.cache.tokens().len().min(told) } else { self.render()?.1.len() };
+        let mut talk = self.talk.clone();
+        if talk.is_empty() {
+            talk.ask("");
+        }
+        let used = self.render_of(&talk)?.1.len();
         line("tools and what the template adds", used.saturating_sub(told));
         line("in all", used);
         line(&format!("free, of a context of {}", count(n_ctx)), n_ctx.saturating_sub(used));

@@ -9,7 +9,7 @@ use crate::cli::term::reader::Reader;
 use crate::cli::term::reading::{Reading as Status, ReadingOptions};
 use crate::cli::{interrupt, output};
 use crate::engine::generate::{Finish, Generation};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::grammar::{Compiler, Constraint};
 use crate::guard::{Control, Guards, Notice, Overflow, Start};
 use crate::sample::Sampler;
@@ -193,9 +193,16 @@ impl Chat {
         if matches!(policy, Overflow::DropOldest | Overflow::Shift) {
             self.drop_oldest()?;
         }
-        let (rendered, ids) = self.render()?;
+        let (rendered, ids) = self.render_of(&self.talk)?;
         policy.refuse(ids.len(), self.settings.predict, n_ctx)?;
-        self.engine.check_fits(ids.len())?;
+        if ids.len() > n_ctx {
+            return Err(Error::limit(format!(
+                "the conversation has {} tokens, the context {n_ctx}; /undo or /clear, or start with -c {} or more, or with \
+                 --overflow drop-oldest",
+                ids.len(),
+                ids.len() + n_ctx / 4
+            )));
+        }
         let mode = mode_in_force(&self.request(&self.talk));
         let resolved = self.settings.resolve(preset_mode(mode), &self.gguf)?;
         for warning in &resolved.warnings {
@@ -260,12 +267,8 @@ impl Chat {
         request
     }
 
-    /// The conversation as the model is to read it.
-    pub(super) fn render(&self) -> Result<(Rendered, Vec<u32>)> {
-        self.render_of(&self.talk)
-    }
-
-    fn render_of(&self, talk: &Conversation) -> Result<(Rendered, Vec<u32>)> {
+    /// A conversation as the model is to read it.
+    pub(super) fn render_of(&self, talk: &Conversation) -> Result<(Rendered, Vec<u32>)> {
         let rendered = self.template.render(&self.request(talk))?;
         let ids = self.tokenizer.encode_rendered(&rendered)?;
         Ok((rendered, ids))
