@@ -219,3 +219,32 @@ fn greedy_answers_are_those_of_transformers() {
     // Activations are rounded to 8 bits where the weights are, so a tie may fall the other way.
     assert!(all == 50 && same >= 48, "{same} of {all} continuations are transformers'");
 }
+
+/// The mean KL divergence of a file from the built-in model, by `lapwing compare`.
+fn divergence(file: &str) -> f64 {
+    let text = root().join("tests/fixtures/demo/held-out.txt");
+    let text = text.to_str().expect("UTF-8");
+    let json = lapwing(&["compare", "demo", file, "-f", text, "-c", "256", "--json"]).out;
+    let report: Value = serde_json::from_str(&json).expect("JSON");
+    report["kld"]["mean"]["value"].as_f64().unwrap_or_else(|| panic!("a mean: {json}"))
+}
+
+#[test]
+fn fewer_bits_cost_more_and_it_still_counts() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let whole = dir.path().join("demo.gguf");
+    std::fs::write(&whole, demo::bytes()).expect("written");
+    let quantized = |kind: &str| {
+        let file = dir.path().join(format!("demo-{kind}.gguf"));
+        let (from, to) = (whole.to_str().expect("UTF-8"), file.to_str().expect("UTF-8").to_owned());
+        lapwing(&["quantize", "--allow-requantize", from, &to, kind]);
+        to
+    };
+    let (six, four) = (quantized("Q6_K"), quantized("Q4_K_M"));
+    let losses = [divergence("demo"), divergence(&six), divergence(&four)];
+    assert_eq!(losses[0], 0.0, "from itself");
+    assert!(0.0 < losses[1] && losses[1] < losses[2] && losses[2] < 0.2, "{losses:?}");
+    let said = ask("How many r's in strawberries?", &["-m", &six]);
+    assert!(said.out.ends_with("There are 3 r's in strawberries.\n"), "{}", said.out);
+    assert!(!said.err.contains("demonstration"), "only the built-in model says what it is: {}", said.err);
+}

@@ -7,6 +7,7 @@ turns. Everything follows from one seed.
 import argparse
 import json
 import random
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -186,10 +187,12 @@ def main():
     p.add_argument("seed", type=int)
     p.add_argument("--n", type=int, default=40)
     p.add_argument("--held-out", action="store_true")
+    p.add_argument("--plain", action="store_true", help="without control tokens, for programs that read them as text")
     p.add_argument("--words", type=Path, default=words.LIST)
     args = p.parse_args()
     for prompt, reply in generate(args.seed, args.n, words.Pool(words.load(args.words)), test=args.held_out):
-        print(prompt + reply)
+        text = prompt + reply
+        print(re.sub(r"<\|im_(start|end)\|>|</?think>\n*", "", text) if args.plain else text)
 
 
 if __name__ == "__main__":
