@@ -369,11 +369,12 @@ fn a_hundred_kills_lose_no_byte() {
     let random = noise(std::process::id().into(), 4000);
     let mut draw = random.chunks(4).map(|c| u64::from(u32::from_le_bytes([c[0], c[1], c[2], c[3]])));
     let mut draw = move |limit: u64| draw.next().expect("enough random numbers") % limit;
-    let (mut kills, mut resumed, mut version) = (0, 0, 100);
+    let (mut kills, mut resumed, mut version, mut size) = (0, 0, 100, 0);
     while kills < 100 {
         version += 1;
         let bytes = noise(version, 400_000 + draw(900_000) as usize);
         bench.hub.add(REPO, FILE, &bytes);
+        size += bytes.len();
         let _gone = fs::remove_dir_all(bench.folder());
         for _ in 0..=draw(9) {
             let by_bytes = draw(3) > 0;
@@ -395,5 +396,6 @@ fn a_hundred_kills_lose_no_byte() {
         bench.assert_whole(&bytes);
     }
     assert!(resumed > 0, "none of {} downloads went on with what was there", version - 100);
-    eprintln!("{kills} kills of {} downloads, {resumed} resumed at the last", version - 100);
+    let (files, sent) = (version - 100, bench.hub.sent());
+    eprintln!("{kills} kills of {files} downloads, {resumed} resumed at the last; {sent} bytes sent for {size}");
 }

@@ -63,7 +63,7 @@ impl HubArgs {
     /// When nothing is asked for or it is not found; when Ctrl-C ends a download.
     pub fn locate(&self, model: Option<&Path>) -> Result<PathBuf> {
         if let Some(spec) = self.spec()? {
-            let hub = Hub::new(self.access.options(CONNECTIONS, TRIES)?)?;
+            let hub = Hub::new(self.access.options(CONNECTIONS, TRIES)?);
             let found = fetch(&hub, &spec, false)?;
             return found.files.into_iter().next().ok_or_else(|| Error::file(format!("{spec}: has no file")));
         }
