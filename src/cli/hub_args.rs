@@ -149,23 +149,17 @@ impl PlaceArgs {
 
     /// The file at this path, or of the model with this name.
     pub fn find(&self, path: &Path) -> Result<PathBuf> {
-        let Some(name) = path.to_str().filter(|_| !path.exists()) else { return Ok(path.to_path_buf()) };
+        // What is written like a path is one, and gets the error of one when it is not there.
+        let is_path = path.exists() || path.is_absolute() || path.starts_with(".") || path.starts_with("..");
+        let Some(name) = path.to_str().filter(|_| !is_path) else { return Ok(path.to_path_buf()) };
         let models = local::models(&self.places());
-        match local::find(&models, name) {
-            Ok(model) => {
-                if let Some(trouble) = &model.trouble {
-                    return Err(Error::file(format!("{}: {trouble}", model.name)));
-                }
-                let first = model.files.first().ok_or_else(|| Error::file(format!("{name}: has no file")))?;
-                output::note(&format!("{name}: {} ({})", first.display(), model.store.name()));
-                Ok(first.clone())
-            }
-            // What is written like a path gets the error of a path.
-            Err(e) if e.to_string().contains("is no file") && (path.is_absolute() || name.starts_with('.')) => {
-                Ok(path.to_path_buf())
-            }
-            Err(e) => Err(e),
+        let model = local::find(&models, name)?;
+        if let Some(trouble) = &model.trouble {
+            return Err(Error::file(format!("{}: {trouble}", model.name)));
         }
+        let first = model.files.first().ok_or_else(|| Error::file(format!("{name}: has no file")))?;
+        output::note(&format!("{name}: {} ({})", first.display(), model.store.name()));
+        Ok(first.clone())
     }
 }
 

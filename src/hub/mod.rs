@@ -314,9 +314,10 @@ impl Hub {
             return Ok(watch(Event::Note(&format!("{}: is here already", file.path))).then_some(pointer));
         }
         let Some(lock) = wait_for_lock(repo, file, watch)? else { return Ok(None) };
-        if !has_size(&repo.blob(&file.etag), file.size)
-            && !self.download(listing, repo, file, &Arc::new(lock), watch)?
-        {
+        let blob = repo.blob(&file.etag);
+        if has_size(&blob, file.size) {
+            partial::remove_leftovers(&blob);
+        } else if !self.download(listing, repo, file, &Arc::new(lock), watch)? {
             return Ok(None);
         }
         repo.link(&file.etag, &listing.commit, &file.path).map(Some)
