@@ -2,6 +2,8 @@
 
 #[path = "guards/looping.rs"]
 mod looping;
+#[path = "guards/models.rs"]
+mod models;
 #[path = "guards/ordinary.rs"]
 mod ordinary;
 #[path = "guards/words.rs"]
@@ -34,7 +36,8 @@ fn tokenizer(path: &Path) -> Tokenizer {
     }
     for token in json["added_tokens"].as_array().expect("added tokens") {
         let kind = if token["special"] == true { 3 } else { 4 };
-        tokens.insert(token["id"].as_u64().expect("an id"), (token["content"].as_str().expect("text").to_owned(), kind));
+        tokens
+            .insert(token["id"].as_u64().expect("an id"), (token["content"].as_str().expect("text").to_owned(), kind));
     }
     let (tokens, types) = tokens.into_values().unzip();
     let merge = |m: &serde_json::Value| match m.as_str() {
@@ -86,7 +89,9 @@ fn check_loops(name: &str, tokenizer: &Tokenizer, loops: Vec<Looping>) -> (usize
         let scale = if name == "qwen" { 1 } else { 3 };
         match found(tokenizer, l.thinking, &text) {
             None => wrong.push(format!("{name}: {} is not found", l.name)),
-            Some((at, what)) if at < begins => wrong.push(format!("{name}: {} is found before it begins: {what}", l.name)),
+            Some((at, what)) if at < begins => {
+                wrong.push(format!("{name}: {} is found before it begins: {what}", l.name))
+            }
             Some((at, what)) => {
                 let bound = if what.contains("count") { LIST_BOUND } else { BOUND } * scale;
                 worst = worst.max(at - begins);

@@ -237,6 +237,10 @@ mod tests {
         assert_eq!(after("So.\n\n", true), stop);
         assert_eq!(after("So.", false), format!("\n{CLOSE}"));
         assert_eq!(Thinking::of_model(0).words(false), format!("\n\n{CLOSE}"));
-        assert_eq!(Thinking::of_prompt().words(false), format!("\n{CLOSE}"), "an empty block, as the template writes it");
+        assert_eq!(
+            Thinking::of_prompt().words(false),
+            format!("\n{CLOSE}"),
+            "an empty block, as the template writes it"
+        );
     }
 }

@@ -49,7 +49,11 @@ fn exact() -> Vec<Looping> {
         fixed("a tag", false, "<br>"),
     ];
     for (sentences, seed) in [(5, 1), (10, 2), (20, 3), (28, 4)] {
-        all.push(fixed(&format!("a paragraph of {sentences} sentences"), seed % 2 == 0, &(prose(&mut Numbers(seed), sentences) + "\n\n")));
+        all.push(fixed(
+            &format!("a paragraph of {sentences} sentences"),
+            seed % 2 == 0,
+            &(prose(&mut Numbers(seed), sentences) + "\n\n"),
+        ));
     }
     let inner = format!("{}{}", "So it must be even. ".repeat(5), "But then it cannot be prime. ".repeat(3));
     all.push(fixed("loops within a loop", true, &inner));
@@ -60,8 +64,15 @@ fn counting() -> Vec<Looping> {
     vec![
         looping("steps", true, |i| format!("Step {}: let me go through the list of all cases again.\n", i + 1)),
         looping("attempts", true, |i| format!("Attempt {i} did not work either, so I will try once more. ")),
-        looping("a wrong guess", true, |i| format!("Maybe the answer is {i}? But then the sum would be {}, which is not right. Let me think. ", 2 * i + 7)),
-        looping("steps in an answer", false, |i| format!("Then repeat the same procedure for the next element, number {i}, and write down the result. ")),
+        looping("a wrong guess", true, |i| {
+            format!(
+                "Maybe the answer is {i}? But then the sum would be {}, which is not right. Let me think. ",
+                2 * i + 7
+            )
+        }),
+        looping("steps in an answer", false, |i| {
+            format!("Then repeat the same procedure for the next element, number {i}, and write down the result. ")
+        }),
         looping("Chinese steps", true, |i| format!("第{i}步，我们再检查一遍所有的条件是否满足。")),
     ]
 }
@@ -106,7 +117,9 @@ fn lists() -> Vec<Looping> {
         looping("objects", false, |i| format!("  {{\"id\": {i}, \"name\": \"Item {i}\", \"done\": false}},\n")),
         looping("layers", false, |i| format!("        self.layer_{i} = nn.Linear(512, 512)\n")),
         looping("links", false, |i| format!("- [Page {i}](https://example.com/page/{i})\n")),
-        looping("sections", false, |i| format!("### {i}. Overview\n\nThis section gives an overview of the topic.\n\n")),
+        looping("sections", false, |i| {
+            format!("### {i}. Overview\n\nThis section gives an overview of the topic.\n\n")
+        }),
     ]
 }
 
@@ -128,10 +141,15 @@ pub fn held_out() -> Vec<Looping> {
         fixed("a rule", false, "-"),
         fixed("a shell command", false, "$ sudo apt-get install -y build-essential\n"),
         fixed("a verse", false, "Row, row, row your boat,\ngently down the stream.\n"),
-        looping("candidates", true, |i| format!("Let me test n = {i}. That does not divide evenly, so we go on to the next one. ")),
-        looping("versions", false, |i| format!("In version {i} a number of smaller problems were fixed and the documentation was improved. ")),
+        looping("candidates", true, |i| {
+            format!("Let me test n = {i}. That does not divide evenly, so we go on to the next one. ")
+        }),
+        looping("versions", false, |i| {
+            format!("In version {i} a number of smaller problems were fixed and the documentation was improved. ")
+        }),
         looping("doubts", true, move |_| {
-            r.pick(&["Is that so? ", "I am not sure about this. ", "Let us see. ", "It could be the other way round. "]).to_owned()
+            r.pick(&["Is that so? ", "I am not sure about this. ", "Let us see. ", "It could be the other way round. "])
+                .to_owned()
         }),
         looping("slots", false, move |_| {
             let (a, b) = (mixed.pick(&["great", "good", "fine"]), mixed.pick(&["option", "choice"]));
@@ -140,7 +158,9 @@ pub fn held_out() -> Vec<Looping> {
         looping("rows", false, |i| format!("<tr><td>Row {i}</td><td>pending</td><td>none</td></tr>\n")),
         looping("cases", false, |i| format!("        case {i}: return handle(request, {i});\n")),
         looping("chapters", false, |i| format!("Chapter {i}: The Journey Continues\n")),
-        looping("a tale", false, |i| format!("{} And the king said to his servant: go and look again. ", ["Night came.", "Morning came."][i % 2])),
+        looping("a tale", false, |i| {
+            format!("{} And the king said to his servant: go and look again. ", ["Night came.", "Morning came."][i % 2])
+        }),
     ]
 }
 

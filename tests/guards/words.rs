@@ -15,21 +15,45 @@ impl Numbers {
 }
 
 pub const NOUNS: [&str; 40] = [
-    "river", "engine", "letter", "market", "bridge", "garden", "window", "teacher", "signal", "forest", "number", "captain",
-    "station", "village", "answer", "problem", "machine", "picture", "harbour", "winter", "method", "kitchen", "mountain",
-    "doctor", "reason", "painter", "circle", "question", "father", "island", "meadow", "ticket", "theory", "journey", "shadow",
-    "corner", "vessel", "evening", "lantern", "paper",
+    "river", "engine", "letter", "market", "bridge", "garden", "window", "teacher", "signal", "forest", "number",
+    "captain", "station", "village", "answer", "problem", "machine", "picture", "harbour", "winter", "method",
+    "kitchen", "mountain", "doctor", "reason", "painter", "circle", "question", "father", "island", "meadow", "ticket",
+    "theory", "journey", "shadow", "corner", "vessel", "evening", "lantern", "paper",
 ];
 pub const VERBS: [&str; 24] = [
-    "finds", "opens", "carries", "follows", "changes", "remembers", "explains", "crosses", "builds", "loses", "watches",
-    "measures", "paints", "answers", "moves", "hides", "joins", "breaks", "repeats", "lifts", "names", "counts", "turns", "keeps",
+    "finds",
+    "opens",
+    "carries",
+    "follows",
+    "changes",
+    "remembers",
+    "explains",
+    "crosses",
+    "builds",
+    "loses",
+    "watches",
+    "measures",
+    "paints",
+    "answers",
+    "moves",
+    "hides",
+    "joins",
+    "breaks",
+    "repeats",
+    "lifts",
+    "names",
+    "counts",
+    "turns",
+    "keeps",
 ];
 pub const ADJECTIVES: [&str; 24] = [
-    "old", "quiet", "bright", "narrow", "heavy", "simple", "green", "distant", "careful", "broken", "early", "patient", "cold",
-    "second", "hollow", "golden", "useful", "strange", "empty", "clear", "wooden", "northern", "gentle", "final",
+    "old", "quiet", "bright", "narrow", "heavy", "simple", "green", "distant", "careful", "broken", "early", "patient",
+    "cold", "second", "hollow", "golden", "useful", "strange", "empty", "clear", "wooden", "northern", "gentle",
+    "final",
 ];
 pub const JOINS: [&str; 12] = [
-    "because", "while", "although", "before", "after", "so that", "until", "whenever", "and then", "unless", "where", "since",
+    "because", "while", "although", "before", "after", "so that", "until", "whenever", "and then", "unless", "where",
+    "since",
 ];
 
 /// A sentence of 6 to 14 words.

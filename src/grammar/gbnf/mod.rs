@@ -107,7 +107,8 @@ mod tests {
 
     #[test]
     fn escapes_classes_and_repeats() {
-        let lark = to_lark(r#"root ::= "\"\x41\u00e9\U0001F999\n" [^\]\-a-c] . "b"{2} "c"{,3} "d"{1,} "e"{0}"#).unwrap();
+        let lark =
+            to_lark(r#"root ::= "\"\x41\u00e9\U0001F999\n" [^\]\-a-c] . "b"{2} "c"{,3} "d"{1,} "e"{0}"#).unwrap();
         for part in [
             "\\x{22}\\x{41}\\x{e9}\\x{1f999}\\x{a}",
             "/[^\\x{5d}\\x{2d}\\x{61}-\\x{63}]/",

@@ -141,7 +141,10 @@ mod tests {
             assert!(period > 100 || found(false, &marks).unwrap() <= bound(period, false), "period {period}");
         }
         let longest = (1..=MAX_PERIOD).map(|p| bound(p, true)).max().unwrap();
-        assert_eq!((bound(1, true), bound(16, true), bound(64, true), bound(512, true), longest), (384, 384, 1536, 2048, 2048));
+        assert_eq!(
+            (bound(1, true), bound(16, true), bound(64, true), bound(512, true), longest),
+            (384, 384, 1536, 2048, 2048)
+        );
         assert_eq!((bound(16, false), bound(64, false), bound(100, false)), (384, 1536, 2400));
     }
 

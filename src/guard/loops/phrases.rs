@@ -179,7 +179,8 @@ impl Phrases {
             self.list.pop();
         }
         let (prose, list) = (&self.prose, &self.list);
-        if prose.words == words && (words - prose.stale_words) * 16 <= words && prose.is_prose() && !prose.counts_down() {
+        if prose.words == words && (words - prose.stale_words) * 16 <= words && prose.is_prose() && !prose.counts_down()
+        {
             return Some(Repetition::Phrases { words });
         }
         let stuck = list.seen.len() == lexemes && (lexemes - list.stale) * 32 <= lexemes;
