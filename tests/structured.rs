@@ -159,7 +159,7 @@ impl Setup {
         generation.start(logits.clone());
         let mut router = Router::new(*start == Start::Thinking);
         let mut ran = Ran { thinking: String::new(), answer: String::new(), notices: vec![], finish: Finish::Length };
-        let mut take = |ran: &mut Ran, events: Vec<Event>| {
+        let take = |ran: &mut Ran, events: Vec<Event>| {
             for event in events {
                 match event {
                     Event::Reasoning(text) => ran.thinking += &text,

@@ -441,7 +441,7 @@ impl<'t> Generation<'t> {
         }
         if let Some(constraint) = self.constraint.as_mut().filter(|_| finish != Finish::Interrupted) {
             let whole = matches!(finish, Finish::Complete | Finish::Eog(_)) && self.constrained;
-            if !whole && !(self.constrained && constraint.is_complete()) {
+            if !(whole || self.constrained && constraint.is_complete()) {
                 self.notices.push(Notice::Incomplete);
             }
         }
