@@ -86,7 +86,8 @@ mod tests {
     }
 
     fn talk() -> Conversation {
-        let mut talk = Conversation { system: Some("S".repeat(10)), ..Conversation::default() };
+        let mut talk = Conversation::default();
+        talk.system = Some("S".repeat(10));
         for text in ["first\nquestion", "second", "third"] {
             talk.ask(text);
             talk.push(Message::new("assistant", "a".repeat(20)));
