@@ -1,7 +1,7 @@
 //! What a line is: a command or a message; and the list of commands from which help and completion are made.
 //!
-//! A command begins with `/` as the very first character. `/think` and `/no_think` are commands only when nothing else is on the
-//! line; within a message they are the model's own switches and stay in the text.
+//! A command begins with `/` as the very first character. `/think` and `/no_think` are commands only when nothing else
+//! is on the line; within a message they are the model's own switches and stay in the text.
 
 use crate::cli::guard_args::{self, Budget};
 use crate::cli::read_text;
