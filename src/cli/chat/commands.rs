@@ -320,11 +320,7 @@ mod tests {
             let words: Vec<&str> =
                 line.split(['[', ']', '|', ',']).map(str::trim).filter(|w| w.starts_with('/')).collect();
             for word in words {
-                let typed = word
-                    .replace("...", "")
-                    .replace("NAME VALUE", "top_k 3")
-                    .replace(" N", " 3")
-                    .replace("thinking show", "thinking show");
+                let typed = word.replace("...", "").replace("NAME VALUE", "top_k 3").replace(" N", " 3");
                 let found = parse(typed.trim());
                 let unknown = |e: &String| e.contains("there is no");
                 assert!(!found.as_ref().is_err_and(unknown), "{typed}: {found:?}");
