@@ -1,13 +1,13 @@
-//! `lapwing quantize --certify`: compares a file just written with its source.
+//! `lapwing quantize --certify`: compares a file just written with its source and puts the figures into it.
 //!
 //! The writer reserves room by adding [`Certificate::blank`]'s entries to the metadata, calls [`certify`] when the file
-//! is whole but has not got its final name, writes the figures over the blanks, and then renames it.
+//! is whole but has not got its final name, and then renames it.
 
 use super::compare::Pair;
 use super::model_args::{self, ModelArgs};
 use super::output::{self, Progress, Unit};
 use super::text_args::{ChunkArgs, Text};
-use super::{Stop, interrupt};
+use super::{Outcome, Stop, interrupt};
 use crate::eval::hash;
 use crate::gguf::Certificate;
 use std::path::Path;
@@ -28,11 +28,11 @@ pub struct Job<'a> {
     pub chunks: &'a ChunkArgs,
 }
 
-/// Measures, and says what came out.
+/// Measures and writes the figures into the file.
 ///
 /// # Errors
-/// When a model or the text cannot be read, or Ctrl-C was pressed.
-pub fn certify(job: &Job<'_>) -> Result<Certificate, Stop> {
+/// When a model or the text cannot be read, the file has no room for the figures, or Ctrl-C was pressed.
+pub fn certify(job: &Job<'_>) -> Outcome {
     let text = Text::read(job.text)?;
     let source_sha256 = source_hash(job.source)?;
     let (reference, candidate) = (model_args::open(job.reference, &[])?, model_args::open(job.candidate, &[])?);
@@ -52,6 +52,10 @@ pub fn certify(job: &Job<'_>) -> Result<Certificate, Stop> {
         source_sha256,
         tool: Certificate::tool(),
     };
+    // Where a mapped file cannot be written to, as on Windows, the maps must be gone first.
+    drop(pair);
+    drop(candidate);
+    certificate.patch(job.candidate)?;
     output::note(&format!(
         "certified over {} tokens: KL divergence {:.6} nats (99% below {:.6}), same top token {:.3} %, perplexity {:.4} \
          (source {:.4})",
@@ -62,7 +66,7 @@ pub fn certify(job: &Job<'_>) -> Result<Certificate, Stop> {
         certificate.ppl,
         certificate.ppl_reference
     ));
-    Ok(certificate)
+    Ok(())
 }
 
 fn source_hash(files: &[&Path]) -> Result<String, Stop> {

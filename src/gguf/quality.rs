@@ -1,13 +1,16 @@
 //! The certificate of a quantized file: what it lost against its source, measured, in the metadata of the file itself.
 //!
 //! Metadata comes before the tensors, and the figures are known only when the tensors are written. So the keys are
-//! written at first with the values of [`Certificate::blank`], which take as many bytes as any others, and those are
-//! overwritten in place, in a file that has not got its final name yet.
+//! written at first with the values of [`Certificate::blank`], which take as many bytes as any others, and
+//! [`Certificate::patch`] overwrites them in place, in a file that has not got its final name yet.
 
-use super::Metadata;
-use crate::error::Result;
+use super::map::Map;
+use super::{Metadata, scan};
+use crate::error::{Error, Result};
 use gguf_rs_lib::format::metadata::MetadataValue;
 use serde::Serialize;
+use std::io::{Seek, SeekFrom, Write};
+use std::path::Path;
 
 /// What all keys begin with.
 pub const PREFIX: &str = "lapwing.quality.";
@@ -111,5 +114,41 @@ impl Certificate {
             source_sha256,
             tool,
         }))
+    }
+
+    /// Writes the figures over those that the file at `path` has room for, and syncs it. Not for a file that anyone
+    /// reads meanwhile.
+    ///
+    /// # Errors
+    /// When the file is no sound GGUF, lacks a key, has a value of another size there, or cannot be written; it may
+    /// have a part of the figures then.
+    pub fn patch(&self, path: &Path) -> Result<()> {
+        let shown = path.display().to_string();
+        let places = {
+            let map = Map::open(path)?;
+            let all = scan::values(&shown, map.bytes())?;
+            let place = |(key, value): (String, MetadataValue)| {
+                let mut bytes = (value.value_type() as u32).to_le_bytes().to_vec();
+                let encoded = value.write_to(&mut bytes);
+                let found = all.iter().find(|v| v.key == key);
+                let fits = |v: &&scan::ValueAt<'_>| {
+                    encoded.is_ok() && v.bytes.len() == bytes.len() && map.bytes()[v.bytes.clone()][..4] == bytes[..4]
+                };
+                match found.filter(fits) {
+                    Some(v) => Ok((v.bytes.start as u64, bytes)),
+                    None => Err(Error::file(format!("{shown}: has no room for {key}; quantize with --certify again"))),
+                }
+            };
+            self.entries().into_iter().map(place).collect::<Result<Vec<_>>>()?
+        };
+        let write = || {
+            let mut file = std::fs::OpenOptions::new().write(true).open(path)?;
+            for (at, bytes) in &places {
+                file.seek(SeekFrom::Start(*at))?;
+                file.write_all(bytes)?;
+            }
+            file.sync_all()
+        };
+        write().map_err(|e| Error::file(format!("{shown}: the certificate cannot be written: {e}")))
     }
 }
