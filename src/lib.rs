@@ -6,6 +6,7 @@
 //! * [`gguf`]: mapped model files, checked; [`tokenizer`], [`chat`], [`sample`]: text, templates, choices;
 //! * [`kv`], [`batch`]: the cache of keys and values, and the rows of a forward pass;
 //! * [`model`]: immutable weights and the forward pass; [`engine`]: a model with its threads, cache and scratch;
+//! * [`imatrix`]: importance matrices in files; [`eval`]: perplexity, comparing models, gathering importance;
 //! * [`cli`]: the program; the only place that prints.
 //!
 //! Invariants: a model never changes after loading, all state is in the cache and in scratch; the same prompt, seed and
