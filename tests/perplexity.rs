@@ -96,8 +96,11 @@ fn log_probabilities(model: &str, ids: &[u32], dir: &Path) -> Vec<Vec<f64>> {
     logits.values.chunks(logits.cols()).map(row).collect()
 }
 
-/// For each scored position of the first three chunks: its log-probabilities, and the token that came.
-fn scored(model: &str) -> Vec<(Vec<f64>, usize)> {
+/// A scored position: its log-probabilities, and the token that came.
+type Scored = (Vec<f64>, usize);
+
+/// The scored positions of the first three chunks.
+fn scored(model: &str) -> Vec<Scored> {
     let (ids, dir) = (tokens(model), tempfile::tempdir().expect("a directory"));
     let mut all = Vec::new();
     for chunk in ids.chunks_exact(N_CTX).take(3) {
@@ -172,9 +175,7 @@ fn differences_are_those_of_the_logits() {
         let r = lapwing(&over_text(&["compare", &a, &b], &["--json"], &text())).json();
         let (p, q) = (scored(&a), scored(&b));
         let pairs = || p.iter().zip(&q);
-        let kld = |(p, q): (&(Vec<f64>, usize), &(Vec<f64>, usize))| -> f64 {
-            p.0.iter().zip(&q.0).map(|(p, q)| p.exp() * (p - q)).sum()
-        };
+        let kld = |(p, q): (&Scored, &Scored)| -> f64 { p.0.iter().zip(&q.0).map(|(p, q)| p.exp() * (p - q)).sum() };
         let mut klds: Vec<f64> = pairs().map(kld).collect();
         let (mean, error) = mean_and_error(&klds);
         close(&r["kld"]["mean"]["value"], mean, "mean");
