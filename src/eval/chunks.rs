@@ -33,10 +33,10 @@ impl Chunks {
             )));
         }
         if tokens.len() / 2 < n_ctx {
+            let n = tokens.len();
+            let shorter = if n / 2 < Self::SHORTEST { String::new() } else { format!(", or -c {} or less", n / 2) };
             return Err(Error::usage(format!(
-                "the text has {} tokens, but two chunks of {n_ctx} are the least; use a longer text, or -c {} or less",
-                tokens.len(),
-                tokens.len() / 2
+                "the text has {n} tokens, but two chunks of {n_ctx} are the least; use a longer text{shorter}"
             )));
         }
         let count = (tokens.len() / n_ctx).min(most.unwrap_or(usize::MAX));
