@@ -236,6 +236,49 @@ fn grammars_are_kept_to() {
     assert!(whole > 25, "{whole} of 50 came to an end");
 }
 
+/// Recursive GBNF: a small JSON, and sums with brackets.
+const GBNF: [(&str, &[&str], &[&str]); 2] = [
+    (
+        r#"
+root   ::= object
+value  ::= object | array | string | number | ("true" | "false" | "null") ws
+object ::= "{" ws ( string ":" ws value ( "," ws string ":" ws value )* )? "}" ws
+array  ::= "[" ws ( value ( "," ws value )* )? "]" ws
+string ::= "\"" ( [^"\\\x00-\x1F] | "\\" (["\\bfnrt] | "u" [0-9a-fA-F]{4}) )* "\"" ws
+number ::= "-"? ("0" | [1-9] [0-9]*) ("." [0-9]+)? ([eE] [-+]? [0-9]+)? ws
+ws     ::= | " " | "\n" [ \t]{0,20}"#,
+        &["{}", r#"{"a": [1, -2.5e3, true], "b": {"c": "x\u00e9\n"}}"#, "{ \"n\": null,\n  \"é\": \"你好\"}"],
+        &[r#"{"a" 1}"#, "[1]", r#"{"a": 01}"#, r#"{"a": "\x"}"#],
+    ),
+    (
+        "root ::= expr\nexpr ::= term ([-+*/] term)*\nterm ::= num | \"(\" expr \")\"\nnum ::= [0-9]+",
+        &["7", "1+2*(34-5)", "((7))"],
+        &["1+*2", "(1", ")"],
+    ),
+];
+
+#[test]
+fn recursive_gbnf_lets_through_what_it_should_and_nothing_else() {
+    let setup = Setup::new("");
+    let takes = |source: &Source, text: &str| {
+        let mut constraint = setup.compiler.compile(source).expect("compiles");
+        for id in setup.tokenizer.encode(text, Specials::Literal).expect("encodes") {
+            let mut logits = vec![0.0; setup.tokenizer.vocab_len()];
+            constraint.mask(&mut logits, None).expect("a mask");
+            if logits[id as usize] != 0.0 {
+                return false;
+            }
+            constraint.accept(id).expect("what the mask lets through is accepted");
+        }
+        constraint.is_complete()
+    };
+    for (grammar, sound, broken) in GBNF {
+        let source = Source::grammar(grammar).expect("GBNF");
+        sound.iter().for_each(|text| assert!(takes(&source, text), "{text}"));
+        broken.iter().for_each(|text| assert!(!takes(&source, text), "{text}"));
+    }
+}
+
 #[test]
 fn output_that_is_cut_off_is_said_to_be() {
     let mut setup = Setup::new("<think>\n\n</think>\n\n");
