@@ -15,12 +15,14 @@ use std::sync::Arc;
 
 use lapwing::gguf::{Gguf, OpenOptions};
 
+/// The program with these arguments.
 pub fn program(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lapwing"));
     command.env_remove("LAPWING_ISA").args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
+/// What it said on stderr.
 pub fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
@@ -41,10 +43,12 @@ pub fn refused(args: &[&str], code: i32, words: &[&str]) {
     words.iter().for_each(|w| assert!(text.contains(w), "{w:?} is not in: {text}"));
 }
 
+/// As an argument.
 pub fn path(p: &Path) -> &str {
     p.to_str().unwrap()
 }
 
+/// Opens a file that must be sound.
 pub fn open(file: &Path) -> Arc<Gguf> {
     Gguf::open(file, &OpenOptions::default()).unwrap_or_else(|e| panic!("{e}"))
 }
