@@ -121,9 +121,9 @@ usages! {
     "/bye" => "leave (also Ctrl-D)";
     SETTINGS:
     "/set parameter NAME VALUE" => "one of those that /show parameters names";
-    "/set system TEXT" => "what the model is told before all else; \"\" for none";
+    "/set system TEXT" => "the system prompt; \"\" for none";
     "/set think, /set nothink" => "as /think and /no_think";
-    "/set format json|SCHEMA|@FILE" => "answer with JSON only, of a schema if one is given";
+    "/set format json|SCHEMA|@FILE" => "answer with JSON, or JSON of a schema";
     "/set noformat" => "answer with any text";
     "/set thinking show|hide|summary" => "how thinking is shown";
     "/set verbose, /set quiet" => "figures after each answer, or none";
