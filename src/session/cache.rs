@@ -129,7 +129,7 @@ impl Cache {
 /// How many tokens to read at once, so that a wish to stop is heard soon. Where the borders fall changes no result.
 fn piece_of(rate: Option<f64>) -> usize {
     match rate {
-        Some(rate) => ((rate * PATIENCE.as_secs_f64()) as usize).next_power_of_two().clamp(LEAST, UBATCH),
+        Some(rate) => ((rate * PATIENCE.as_secs_f64()) as usize).clamp(LEAST, UBATCH).next_power_of_two(),
         None => UBATCH / 4,
     }
 }
