@@ -153,7 +153,11 @@ impl PlaceArgs {
         let is_path = path.exists() || path.is_absolute() || path.starts_with(".") || path.starts_with("..");
         let Some(name) = path.to_str().filter(|_| !is_path) else { return Ok(path.to_path_buf()) };
         let models = local::models(&self.places());
-        let model = local::find(&models, name)?;
+        let Some(model) = local::find(&models, name)? else {
+            // The name of a file that is not there gets the error of a file.
+            let is_file_name = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf"));
+            return if is_file_name { Ok(path.to_path_buf()) } else { Err(local::not_found(&models, name)) };
+        };
         if let Some(trouble) = &model.trouble {
             return Err(Error::file(format!("{}: {trouble}", model.name)));
         }
