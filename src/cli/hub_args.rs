@@ -110,7 +110,7 @@ impl AccessArgs {
     }
 
     fn token(&self) -> Option<String> {
-        let given = self.hf_token.clone().or_else(|| var("HUGGING_FACE_HUB_TOKEN"));
+        let given = self.hf_token.clone().filter(|t| !t.trim().is_empty()).or_else(|| var("HUGGING_FACE_HUB_TOKEN"));
         let file = || {
             let path = var("HF_TOKEN_PATH").map(PathBuf::from).or_else(|| Some(home_of_hub().ok()?.join("token")))?;
             std::fs::read_to_string(path).ok()
