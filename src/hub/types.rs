@@ -26,7 +26,7 @@ pub struct HubOptions {
     pub ca_file: Option<PathBuf>,
 }
 
-/// What happens during [`Hub::pull`].
+/// What happens during [`Hub::pull`](super::Hub::pull).
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'a> {
     /// A file begins.
