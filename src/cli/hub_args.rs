@@ -106,7 +106,7 @@ impl AccessArgs {
     }
 
     fn token(&self) -> Option<String> {
-        let given = self.hf_token.clone().or_else(|| var("HUGGING_FACE_HUB_TOKEN"));
+        let given = self.hf_token.clone().filter(|t| !t.trim().is_empty()).or_else(|| var("HUGGING_FACE_HUB_TOKEN"));
         let file = || {
             let path = var("HF_TOKEN_PATH").map(PathBuf::from).or_else(|| Some(home_of_hub().ok()?.join("token")))?;
             std::fs::read_to_string(path).ok()
@@ -152,7 +152,11 @@ impl PlaceArgs {
         let is_path = path.exists() || path.is_absolute() || path.starts_with(".") || path.starts_with("..");
         let Some(name) = path.to_str().filter(|_| !is_path) else { return Ok(path.to_path_buf()) };
         let models = local::models(&self.places());
-        let model = local::find(&models, name)?;
+        let Some(model) = local::find(&models, name)? else {
+            // The name of a file that is not there gets the error of a file.
+            let is_file_name = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf"));
+            return if is_file_name { Ok(path.to_path_buf()) } else { Err(local::not_found(&models, name)) };
+        };
         if let Some(trouble) = &model.trouble {
             return Err(Error::file(format!("{}: {trouble}", model.name)));
         }
