@@ -369,17 +369,18 @@ fn a_hundred_kills_lose_no_byte() {
     let random = noise(std::process::id().into(), 4000);
     let mut draw = random.chunks(4).map(|c| u64::from(u32::from_le_bytes([c[0], c[1], c[2], c[3]])));
     let mut draw = move |limit: u64| draw.next().expect("enough random numbers") % limit;
-    let (mut kills, mut resumed, mut version) = (0, 0, 100);
+    let (mut kills, mut resumed, mut version, mut size) = (0, 0, 100, 0);
     while kills < 100 {
         version += 1;
-        let bytes = noise(version, 400_000 + draw(900_000) as usize);
+        let bytes = noise(version, 300_000 + draw(500_000) as usize);
         bench.hub.add(REPO, FILE, &bytes);
+        size += bytes.len();
         let _gone = fs::remove_dir_all(bench.folder());
         for _ in 0..=draw(9) {
             let by_bytes = draw(3) > 0;
             bench.hub.allow(if by_bytes { draw(bytes.len() as u64) as i64 } else { i64::MAX });
             let child = bench.command(&["pull", REPO]).spawn().expect("the program starts");
-            let delay = Duration::from_millis(draw(if by_bytes { 30 } else { 120 }));
+            let delay = Duration::from_millis(draw(if by_bytes { 20 } else { 90 }));
             if !by_bytes {
                 std::thread::sleep(delay);
                 bench.hub.allow(0);
@@ -395,5 +396,6 @@ fn a_hundred_kills_lose_no_byte() {
         bench.assert_whole(&bytes);
     }
     assert!(resumed > 0, "none of {} downloads went on with what was there", version - 100);
-    eprintln!("{kills} kills of {} downloads, {resumed} resumed at the last", version - 100);
+    let (files, sent) = (version - 100, bench.hub.sent());
+    eprintln!("{kills} kills of {files} downloads, {resumed} resumed at the last; {sent} bytes sent for {size}");
 }

@@ -64,7 +64,7 @@ impl HubArgs {
     /// When it is not found; when Ctrl-C ends a download.
     pub fn locate(&self, model: Option<&Path>) -> Result<PathBuf> {
         if let Some(spec) = self.spec()? {
-            let hub = Hub::new(self.access.options(CONNECTIONS, TRIES)?)?;
+            let hub = Hub::new(self.access.options(CONNECTIONS, TRIES)?);
             let found = fetch(&hub, &spec, false)?;
             return found.files.into_iter().next().ok_or_else(|| Error::file(format!("{spec}: has no file")));
         }
@@ -148,23 +148,17 @@ impl PlaceArgs {
         if path.as_os_str() == demo::NAME {
             return Ok(path.to_path_buf());
         }
-        let Some(name) = path.to_str().filter(|_| !path.exists()) else { return Ok(path.to_path_buf()) };
+        // What is written like a path is one, and gets the error of one when it is not there.
+        let is_path = path.exists() || path.is_absolute() || path.starts_with(".") || path.starts_with("..");
+        let Some(name) = path.to_str().filter(|_| !is_path) else { return Ok(path.to_path_buf()) };
         let models = local::models(&self.places());
-        match local::find(&models, name) {
-            Ok(model) => {
-                if let Some(trouble) = &model.trouble {
-                    return Err(Error::file(format!("{}: {trouble}", model.name)));
-                }
-                let first = model.files.first().ok_or_else(|| Error::file(format!("{name}: has no file")))?;
-                output::note(&format!("{name}: {} ({})", first.display(), model.store.name()));
-                Ok(first.clone())
-            }
-            // What is written like a path gets the error of a path.
-            Err(e) if e.to_string().contains("is no file") && (path.is_absolute() || name.starts_with('.')) => {
-                Ok(path.to_path_buf())
-            }
-            Err(e) => Err(e),
+        let model = local::find(&models, name)?;
+        if let Some(trouble) = &model.trouble {
+            return Err(Error::file(format!("{}: {trouble}", model.name)));
         }
+        let first = model.files.first().ok_or_else(|| Error::file(format!("{name}: has no file")))?;
+        output::note(&format!("{name}: {} ({})", first.display(), model.store.name()));
+        Ok(first.clone())
     }
 }
 

@@ -46,7 +46,7 @@ enum Command {
     Chat(Box<chat::ReplArgs>),
     Inspect(inspect::InspectArgs),
     Quantize(Box<quantize::QuantizeArgs>),
-    Tokenize(tokenize::TokenizeArgs),
+    Tokenize(Box<tokenize::TokenizeArgs>),
     /// Write the logits of a text or of token ids to a safetensors file.
     Logits(Box<logits::LogitsArgs>),
     /// Measure the speed of models: tests, columns and fields as llama-bench has them.

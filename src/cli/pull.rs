@@ -38,7 +38,7 @@ pub fn pull(args: &PullArgs) -> Outcome {
             None => spec,
         });
     }
-    let hub = Hub::new(args.access.options(usize::from(args.connections), args.retries)?)?;
+    let hub = Hub::new(args.access.options(usize::from(args.connections), args.retries)?);
     for spec in &specs {
         match hub_args::fetch(&hub, spec, true) {
             Ok(found) => {

@@ -38,7 +38,7 @@ use refusal::{Asked, Refusal};
 use retry::{Patience, Trouble};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use transfer::{Order, Outcome, Transfer};
 
@@ -141,22 +141,27 @@ enum Answer {
 pub struct Hub {
     options: HubOptions,
     cache: Cache,
-    http: Arc<Http>,
+    /// Made when something is first asked for: what is in the cache needs neither endpoint nor certificates.
+    http: OnceLock<Arc<Http>>,
 }
 
 impl Hub {
     /// A hub; nothing is sent yet.
-    ///
-    /// # Errors
-    /// When the endpoint is no address or the certificates cannot be read.
-    pub fn new(options: HubOptions) -> Result<Hub> {
+    pub fn new(options: HubOptions) -> Hub {
+        Hub { cache: Cache::new(&options.cache), http: OnceLock::new(), options }
+    }
+
+    fn http(&self) -> Result<&Arc<Http>> {
+        if let Some(http) = self.http.get() {
+            return Ok(http);
+        }
         let http = Http::new(&HttpOptions {
-            endpoint: &options.endpoint,
-            token: options.token.as_deref(),
-            ca_file: options.ca_file.as_ref(),
-            stall: options.stall,
+            endpoint: &self.options.endpoint,
+            token: self.options.token.as_deref(),
+            ca_file: self.options.ca_file.as_ref(),
+            stall: self.options.stall,
         })?;
-        Ok(Hub { cache: Cache::new(&options.cache), http: Arc::new(http), options })
+        Ok(self.http.get_or_init(|| Arc::new(http)))
     }
 
     /// The model's files: those in the cache, without asking the hub; else from the hub. `None` when `watch` said to stop.
@@ -260,10 +265,11 @@ impl Hub {
 
     /// The text at `path` of the hub, with as many tries as it takes.
     fn text(&self, path: &str, what: &str, watch: Watch<'_>) -> Result<Answer> {
-        let url = self.http.url(path)?;
+        let http = self.http()?;
+        let url = http.url(path)?;
         let mut patience = Patience::new(self.options.tries);
         loop {
-            match self.http.get(&url, &Ask::default()).and_then(|reply| reply.text(what)) {
+            match http.get(&url, &Ask::default()).and_then(|reply| reply.text(what)) {
                 Ok(text) => return Ok(Answer::Text(text)),
                 Err(Trouble::Refused(refusal)) => return Ok(Answer::Refused(refusal)),
                 Err(Trouble::Passing(passing)) => {
@@ -308,9 +314,10 @@ impl Hub {
             return Ok(watch(Event::Note(&format!("{}: is here already", file.path))).then_some(pointer));
         }
         let Some(lock) = wait_for_lock(repo, file, watch)? else { return Ok(None) };
-        if !has_size(&repo.blob(&file.etag), file.size)
-            && !self.download(listing, repo, file, &Arc::new(lock), watch)?
-        {
+        let blob = repo.blob(&file.etag);
+        if has_size(&blob, file.size) {
+            partial::remove_leftovers(&blob);
+        } else if !self.download(listing, repo, file, &Arc::new(lock), watch)? {
             return Ok(None);
         }
         repo.link(&file.etag, &listing.commit, &file.path).map(Some)
@@ -333,7 +340,8 @@ impl Hub {
         }
         let blob = repo.blob(&file.etag);
         let path = format!("{}/resolve/{}/{}", listing.repo, listing.commit, escape_path(&file.path));
-        let url = self.http.url(&path)?;
+        let http = self.http()?;
+        let url = http.url(&path)?;
         loop {
             let identity = Identity { etag: file.etag.clone(), size: file.size, path: file.path.clone() };
             let partial = Partial::open(&blob, identity)?;
@@ -342,7 +350,7 @@ impl Hub {
                 return Ok(false);
             }
             let order = Order {
-                http: Arc::clone(&self.http),
+                http: Arc::clone(http),
                 url: url.clone(),
                 lanes: self.options.connections,
                 tries: self.options.tries,

@@ -170,7 +170,8 @@ impl Transfer {
             let size = partial.identity().size;
             let missing = partial.missing();
             let lanes = if state.whole { 1 } else { self.order.lanes.max(1) };
-            state.queue = if state.whole { VecDeque::from([0..size]) } else { segments(&missing, size, lanes) };
+            state.queue =
+                if state.whole { std::iter::once(0..size).collect() } else { segments(&missing, size, lanes) };
             (lanes.min(state.queue.len()), size)
         };
         let (notes, said) = mpsc::channel();

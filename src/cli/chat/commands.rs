@@ -1,7 +1,7 @@
 //! What a line is: a command or a message; and the list of commands from which help and completion are made.
 //!
-//! A command begins with `/` as the very first character. `/think` and `/no_think` are commands only when nothing else is on the
-//! line; within a message they are the model's own switches and stay in the text.
+//! A command begins with `/` as the very first character. `/think` and `/no_think` are commands only when nothing else
+//! is on the line; within a message they are the model's own switches and stay in the text.
 
 use crate::cli::guard_args::{self, Budget};
 use crate::cli::read_text;
@@ -320,11 +320,7 @@ mod tests {
             let words: Vec<&str> =
                 line.split(['[', ']', '|', ',']).map(str::trim).filter(|w| w.starts_with('/')).collect();
             for word in words {
-                let typed = word
-                    .replace("...", "")
-                    .replace("NAME VALUE", "top_k 3")
-                    .replace(" N", " 3")
-                    .replace("thinking show", "thinking show");
+                let typed = word.replace("...", "").replace("NAME VALUE", "top_k 3").replace(" N", " 3");
                 let found = parse(typed.trim());
                 let unknown = |e: &String| e.contains("there is no");
                 assert!(!found.as_ref().is_err_and(unknown), "{typed}: {found:?}");

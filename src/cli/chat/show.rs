@@ -1,4 +1,5 @@
-//! What is shown on request: help, the model, the values in force, prompts, the context. Results, so on standard output.
+//! What is shown on request: help, the model, the values in force, prompts, the context. Results, so on standard
+//! output.
 
 use super::commands::{self, Show, Usage};
 use super::stats::count;
