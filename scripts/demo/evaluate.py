@@ -30,7 +30,7 @@ LIMIT = 400
 # Group and the share that must be right.
 TARGETS = {
     "count, thinking": 0.95, "count, not thinking": 0.80, "sums, thinking": 0.95, "usage": 0.95, "usage, new phrasing": 0.0,
-    "tool calls": 0.95, "after a tool": 0.0, "too small": 0.0, "no <think> when off": 1.0, "came to an end": 1.0, "card conversation": 1.0,
+    "tool calls": 0.95, "tool calls, other names": 0.0, "after a tool": 0.0, "too small": 0.0, "no <think> when off": 1.0, "came to an end": 1.0, "card conversation": 1.0,
 }
 
 
@@ -50,7 +50,8 @@ def prompts(n, pool):
     for _ in range(n // 2):
         add("sums, thinking", sums.arithmetic(rng, test=True, only="+"), True)
         add("usage", usage.ask(rng, test=True), rng.random() < 0.5)
-        add("tool calls", toolcalls.call(rng, test=True, answered=False), rng.random() < 0.5)
+        add("tool calls", toolcalls.call(rng, test=True, answered=False, usual=True), rng.random() < 0.5)
+        add("tool calls, other names", toolcalls.call(rng, test=True, answered=False), rng.random() < 0.5)
     for _ in range(n // 4):
         add("usage, new phrasing", usage.ask(rng, unseen=True), rng.random() < 0.5)
         add("after a tool", toolcalls.call(rng, test=True, answered=True), rng.random() < 0.5)

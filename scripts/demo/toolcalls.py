@@ -1,6 +1,7 @@
 """Tool calls in the Hermes form that Qwen3's template uses: weather, time, calculator.
 
-Names, descriptions and argument names vary, so that they are read from the prompt; cities include invented ones.
+Names, descriptions and argument names vary, so that they are read from the prompt; cities include invented ones. The
+usual names are get_weather(city), get_time(city) and calculator(expression); evaluation has them apart from the others.
 """
 
 import json
@@ -41,10 +42,11 @@ def spec(name, text, key, about):
     return {"type": "function", "function": {"name": name, "description": text, "parameters": parameters}}
 
 
-def kit(rng):
-    """The three tools under some names: kind -> (tool, name, argument)."""
-    w, t, c = rng.choice(WEATHER_NAMES), rng.choice(TIME_NAMES), rng.choice(CALC_NAMES)
-    kw, kt, kc = rng.choice(PLACE_KEYS), rng.choice(PLACE_KEYS), rng.choice(EXPR_KEYS)
+def kit(rng, usual=False):
+    """The three tools under some names (or the usual ones): kind -> (tool, name, argument)."""
+    pick = (lambda names: names[0]) if usual else rng.choice
+    w, t, c = pick(WEATHER_NAMES), pick(TIME_NAMES), pick(CALC_NAMES)
+    kw, kt, kc = pick(PLACE_KEYS), pick(PLACE_KEYS), pick(EXPR_KEYS)
     say = rng.choice
     return {
         "weather": (spec(w, say(["Get the weather of a city", "Get the current weather", "Weather for a place"]), kw, say(["The city", "City name"])), w, kw),
@@ -92,14 +94,14 @@ def offered(rng, tools, need):
         return names[: rng.randint(1, 2)]
     rest = [n for n in names if n != need]
     rng.shuffle(rest)
-    chosen = [need] + rest[: rng.choice((0, 1, 1, 2))]
+    chosen = [need] + rest[: rng.choice((0, 0, 1, 1, 2))]
     rng.shuffle(chosen)
     return chosen
 
 
-def call(rng, test=False, answered=None):
+def call(rng, test=False, answered=None, usual=False):
     """A question that a tool answers: the call, or (`answered`) the sentence after the tool's response."""
-    tools = kit(rng)
+    tools = kit(rng, usual)
     kind = rng.choice(("weather", "time", "calc"))
     subject = expression(rng) if kind == "calc" else city(rng, test)
     forms = {"weather": WEATHER, "time": TIME, "calc": CALC}[kind]
@@ -108,7 +110,7 @@ def call(rng, test=False, answered=None):
     arguments = {key: subject}
     given = [tools[n][0] for n in offered(rng, tools, kind)]
     calls = [{"type": "function", "function": {"name": name, "arguments": arguments}}]
-    if answered if answered is not None else rng.random() < 0.25:
+    if answered if answered is not None else rng.random() < 0.35:
         response, sentence = outcome(rng, kind, subject)
         between = [{"role": "assistant", "content": "", "tool_calls": calls}, {"role": "tool", "content": json.dumps(response)}]
         think = "The tool has answered. I say it in a sentence."
