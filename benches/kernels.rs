@@ -3,8 +3,9 @@
 //!     cargo bench --bench kernels -- --save-baseline before
 //!     cargo bench --bench kernels -- --baseline before [FILTER]
 //!
-//! Names are `product/FORMAT/ISA/ROWSxCOLS/n=N` and `vector/OP/ISA/N`. For n = 1 and 4 (rows of generated tokens) the
-//! rate is that of the weights, in bytes per second; for n = 32 (prompt rows) one element is one multiply-add.
+//! Names are `product/FORMAT/ISA/ROWSxCOLS/n=N`, `vector/OP/ISA/N` and `quantize/FORMAT/ISA/N`. For n = 1 and 4 (rows of
+//! generated tokens) the rate is that of the weights, in bytes per second; for n = 32 (prompt rows) one element is one
+//! multiply-add. What is quantized is BF16, and the rate that of its bytes.
 
 #![allow(missing_docs, reason = "criterion's macro writes a public function without any")]
 
@@ -14,6 +15,7 @@ use lapwing_quant::DType;
 use lapwing_quant::acts::Acts;
 use lapwing_quant::buffer::{Bytes, Owner};
 use lapwing_quant::kernels::{self, Kernels};
+use lapwing_quant::quantize::{self, Values};
 use lapwing_quant::threads::Pool;
 use lapwing_quant::weight::{self, Product, Rows, Weight};
 use std::hint::black_box;
@@ -116,10 +118,35 @@ fn vectors(c: &mut Criterion) {
     }
 }
 
+fn quantizers(c: &mut Criterion) {
+    /// Values: few enough for one thread to take at once.
+    const N: usize = 16 * 1024;
+    let pool = Pool::new(1, &[]).expect("a thread");
+    let mut rng = Rng::new(4);
+    let values: Vec<u8> = (0..N)
+        .flat_map(|_| {
+            let [_, _, low, high] = (0..4).map(|_| value(&mut rng)).sum::<f32>().to_le_bytes();
+            [low, high]
+        })
+        .collect();
+    for &dtype in DType::ALL {
+        let mut out = vec![0; dtype.row_bytes(N).expect("whole blocks")];
+        let rows = quantize::Rows { dtype, values: Values::BF16(&values), cols: N, importance: None };
+        for kernels in kernels::available() {
+            let mut group = c.benchmark_group(format!("quantize/{}/{}", dtype.name(), kernels.name));
+            group.throughput(Throughput::Bytes(values.len() as u64));
+            group.bench_function(BenchmarkId::from_parameter(N), |b| {
+                b.iter(|| quantize::quantize(black_box(&rows), kernels, &pool, black_box(&mut out)).expect("numbers"));
+            });
+            group.finish();
+        }
+    }
+}
+
 fn brief() -> Criterion {
     let (warm_up, measure) = (Duration::from_millis(100), Duration::from_millis(400));
     Criterion::default().sample_size(10).warm_up_time(warm_up).measurement_time(measure).without_plots()
 }
 
-criterion_group!(name = benches; config = brief(); targets = products, vectors);
+criterion_group!(name = benches; config = brief(); targets = products, vectors, quantizers);
 criterion_main!(benches);

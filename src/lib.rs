@@ -4,8 +4,12 @@
 //!
 //! * `lapwing_quant`: formats, kernels, threads: all SIMD and (but for one mmap) all `unsafe`;
 //! * [`gguf`]: mapped model files, checked; [`tokenizer`], [`chat`], [`sample`]: text, templates, choices;
+//! * [`convert`]: checkpoints and models to GGUF, quantized;
 //! * [`kv`], [`batch`]: the cache of keys and values, and the rows of a forward pass;
+//! * [`guard`], [`grammar`]: what keeps a generation from going wrong, and the form that its output must have;
 //! * [`model`]: immutable weights and the forward pass; [`engine`]: a model with its threads, cache and scratch;
+//! * [`demo`]: the tiny model that is part of the program;
+//! * [`session`]: conversations: what was said, what of it is in the cache, the file that keeps both;
 //! * [`hub`]: downloads from the Hugging Face hub, and models that are on this computer already;
 //! * [`cli`]: the program; the only place that prints.
 //!
@@ -15,11 +19,18 @@
 pub mod batch;
 pub mod chat;
 pub mod cli;
+pub mod convert;
+pub mod demo;
 pub mod engine;
 pub mod error;
+pub mod eval;
 pub mod gguf;
+pub mod grammar;
+pub mod guard;
 pub mod hub;
+pub mod imatrix;
 pub mod kv;
 pub mod model;
 pub mod sample;
+pub mod session;
 pub mod tokenizer;

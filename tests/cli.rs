@@ -111,7 +111,6 @@ fn help_fits_80_columns() {
 #[test]
 fn wrong_usage_is_2() {
     lapwing(&[]).failed(2, &["Usage"]);
-    lapwing(&["run", "-p", "x"]).failed(2, &["--model"]);
     run(&["--nonsense"]).failed(2, &["--nonsense"]);
     run(&["-p", "x", "-n", "0"]).failed(2, &["from 1"]);
     run(&["-p", "x", "-f", "y"]).failed(2, &["--file"]);

@@ -4,6 +4,7 @@
 //! * [`kernels`]: one table of kernels per instruction set; [`panel`]: the layout that integer tiles read;
 //! * [`weight`]: a matrix with its table, products of several matrices in one region; [`acts`]: activation rows;
 //! * [`attend`]: attention over pages of keys and values;
+//! * [`quantize`]: from floats to blocks;
 //! * [`threads`]: the only user of rayon; [`cores`]: which cores there are; [`buffer`]: memory; [`probe`]: its speed.
 //!
 //! This crate knows nothing of files, models or tokens, reads no environment variables and prints nothing.
@@ -21,6 +22,7 @@ pub mod kernels;
 pub mod pages;
 pub mod panel;
 pub mod probe;
+pub mod quantize;
 pub mod threads;
 pub mod weight;
 

@@ -79,6 +79,14 @@ impl Message {
         self
     }
 
+    /// Without its reasoning, under whatever name it came.
+    #[must_use]
+    pub fn without_reasoning(&self) -> Self {
+        let mut fields = self.0.clone();
+        REASONING.iter().for_each(|name| drop(fields.shift_remove(*name)));
+        Self(fields)
+    }
+
     /// All fields.
     pub fn json(&self) -> &Map<String, Value> {
         &self.0

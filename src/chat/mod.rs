@@ -15,7 +15,7 @@ mod router;
 mod template;
 
 pub use message::{Message, Request};
-pub use mode::{Mode, mode_in_force};
+pub use mode::{Mode, mode_in_force, soft_switch};
 pub use rendered::Rendered;
 pub use router::{Event, Router, ToolCall, Unclosed};
 pub use template::{SpecialTexts, Template};

@@ -18,13 +18,13 @@ pub fn mode_in_force(request: &Request) -> Mode {
         return Mode::NonThinking;
     }
     let speaks = |role: &str| role == "user" || role == "system";
-    let switches = request.messages.iter().rev().filter(|m| speaks(m.role())).filter_map(|m| last_switch(m.content()));
+    let switches = request.messages.iter().rev().filter(|m| speaks(m.role())).filter_map(|m| soft_switch(m.content()));
     switches.into_iter().next().unwrap_or(Mode::Thinking)
 }
 
 /// The last soft switch in `text`. It stands alone: white space or nothing before it, and after it nothing that would
 /// make it part of a word or a path.
-fn last_switch(text: &str) -> Option<Mode> {
+pub fn soft_switch(text: &str) -> Option<Mode> {
     let free_before = |at: usize| text[..at].chars().next_back().is_none_or(char::is_whitespace);
     let free_after = |at: usize| {
         text[at..].chars().next().is_none_or(|c| !c.is_alphanumeric() && !matches!(c, '_' | '/' | '-' | '='))

@@ -37,8 +37,8 @@ pub struct Shape {
 /// Flags of `bench`. Where a list is taken, every combination is measured.
 #[derive(Args)]
 pub struct BenchArgs {
-    /// A model: a GGUF file (any shard of a split one); may be given several times.
-    #[arg(short, long, value_name = "FILE", required = true)]
+    /// A model: a GGUF file (any shard of a split one), or demo; may be given several times.
+    #[arg(short, long, value_name = "FILE", default_value = crate::demo::NAME)]
     model: Vec<PathBuf>,
     /// Overrule a metadata value of every model: KEY=TYPE:VALUE, TYPE is int, float, bool or str.
     #[arg(long, value_name = "KEY=TYPE:VALUE")]

@@ -2,6 +2,7 @@
 //! Names are those of llama.cpp (`-hf`, `-hff`, `-hft`, `-mu`) and of huggingface_hub (`HF_HOME`, `HF_TOKEN` and so on).
 
 use super::{interrupt, output};
+use crate::demo;
 use crate::error::{Error, Result};
 use crate::hub::local::{self, Places};
 use crate::hub::{Event, Found, Hub, HubOptions, Spec};
@@ -60,19 +61,14 @@ impl HubArgs {
     /// The file to open: of the hub, else at this path, else of this name in one of the stores.
     ///
     /// # Errors
-    /// When nothing is asked for or it is not found; when Ctrl-C ends a download.
+    /// When it is not found; when Ctrl-C ends a download.
     pub fn locate(&self, model: Option<&Path>) -> Result<PathBuf> {
         if let Some(spec) = self.spec()? {
             let hub = Hub::new(self.access.options(CONNECTIONS, TRIES)?);
             let found = fetch(&hub, &spec, false)?;
             return found.files.into_iter().next().ok_or_else(|| Error::file(format!("{spec}: has no file")));
         }
-        let Some(path) = model else {
-            return Err(Error::usage(
-                "no model is given: use -m, --model FILE (or a name that `lapwing list` shows), or -hf USER/REPO",
-            ));
-        };
-        self.places.find(path)
+        self.places.find(model.unwrap_or(Path::new(demo::NAME)))
     }
 
     /// What of the hub is asked for.
@@ -147,8 +143,11 @@ impl PlaceArgs {
         }
     }
 
-    /// The file at this path, or of the model with this name.
+    /// The file at this path, or of the model with this name; the built-in model's name stands for itself.
     pub fn find(&self, path: &Path) -> Result<PathBuf> {
+        if path.as_os_str() == demo::NAME {
+            return Ok(path.to_path_buf());
+        }
         let Some(name) = path.to_str().filter(|_| !path.exists()) else { return Ok(path.to_path_buf()) };
         let models = local::models(&self.places());
         match local::find(&models, name) {

@@ -1,6 +1,7 @@
 //! Ctrl-C: the first asks the command to end in good order, the second ends the program at once.
 
 use super::output;
+use super::term::keys;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -8,13 +9,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub const EXIT_CODE: u8 = 130;
 
 static ASKED: AtomicBool = AtomicBool::new(false);
+static IDLE: AtomicBool = AtomicBool::new(false);
 static WATCH: Once = Once::new();
 
 /// From here on Ctrl-C is only noted. Where that cannot be had, Ctrl-C goes on to end the program, and this says so.
 pub fn watch() {
     WATCH.call_once(|| {
         let handler = || {
-            if ASKED.swap(true, Ordering::Relaxed) {
+            if ASKED.swap(true, Ordering::Relaxed) || IDLE.load(Ordering::Relaxed) {
+                keys::restore();
                 std::process::exit(i32::from(EXIT_CODE));
             }
         };
@@ -32,4 +35,9 @@ pub fn asked() -> bool {
 /// Forgets it.
 pub fn clear() {
     ASKED.store(false, Ordering::Relaxed);
+}
+
+/// Says that nothing is at work (input is waited for): the first Ctrl-C then ends the program.
+pub fn idle(idle: bool) {
+    IDLE.store(idle, Ordering::Relaxed);
 }

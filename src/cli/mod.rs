@@ -2,7 +2,12 @@
 
 pub mod answer;
 pub mod bench;
+pub mod certify;
+pub mod chat;
+pub mod compare;
+pub mod guard_args;
 pub mod hub_args;
+pub mod imatrix;
 pub mod inspect;
 pub mod interrupt;
 pub mod isa;
@@ -10,11 +15,16 @@ pub mod list;
 pub mod logits;
 pub mod model_args;
 pub mod output;
+pub mod perplexity;
 pub mod prompt_args;
 pub mod pull;
+pub mod quantize;
+pub mod quantize_certify;
 pub mod run;
 pub mod sample_args;
 pub mod shell;
+pub mod term;
+pub mod text_args;
 pub mod tokenize;
 
 use crate::error::{Error, Result};
@@ -33,12 +43,17 @@ pub struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Run(Box<run::RunArgs>),
+    Chat(Box<chat::ReplArgs>),
     Inspect(inspect::InspectArgs),
+    Quantize(Box<quantize::QuantizeArgs>),
     Tokenize(Box<tokenize::TokenizeArgs>),
     /// Write the logits of a text or of token ids to a safetensors file.
     Logits(Box<logits::LogitsArgs>),
     /// Measure the speed of models: tests, columns and fields as llama-bench has them.
     Bench(Box<bench::BenchArgs>),
+    Perplexity(Box<perplexity::PerplexityArgs>),
+    Compare(Box<compare::CompareArgs>),
+    Imatrix(Box<imatrix::ImatrixArgs>),
     Pull(pull::PullArgs),
     List(list::ListArgs),
     /// List the instruction sets of this machine and which one is used.
@@ -69,7 +84,7 @@ pub fn main() -> ExitCode {
 }
 
 /// Names of more than one letter behind a single dash, as llama.cpp's users type them.
-const SINGLE_DASH: [(&str, &str); 11] = [
+const SINGLE_DASH: [(&str, &str); 12] = [
     ("-hf", "--hf-repo"),
     ("-hfr", "--hf-repo"),
     ("-hff", "--hf-file"),
@@ -81,6 +96,7 @@ const SINGLE_DASH: [(&str, &str); 11] = [
     ("-sys", "--system-prompt"),
     ("-pg", "--pg"),
     ("-ub", "--ubatch-size"),
+    ("-ofreq", "--output-frequency"),
 ];
 
 fn long_name(arg: OsString) -> OsString {
@@ -93,10 +109,15 @@ fn long_name(arg: OsString) -> OsString {
 fn dispatch(command: Command) -> std::result::Result<(), Stop> {
     match command {
         Command::Run(args) => run::run(&args),
+        Command::Chat(args) => chat::chat(&args),
         Command::Inspect(args) => inspect::inspect(&args),
+        Command::Quantize(args) => quantize::quantize(&args),
         Command::Tokenize(args) => tokenize::tokenize(&args),
         Command::Logits(args) => logits::logits(&args),
         Command::Bench(args) => bench::bench(&args),
+        Command::Perplexity(args) => perplexity::perplexity(&args),
+        Command::Compare(args) => compare::compare(&args),
+        Command::Imatrix(args) => imatrix::imatrix(&args),
         Command::Pull(args) => pull::pull(&args),
         Command::List(args) => list::list(&args),
         Command::Isa(args) => isa::isa(&args),

@@ -3,6 +3,7 @@
 use super::hub_args::HubArgs;
 use super::output::{self, Progress, Unit};
 use crate::chat::{SpecialTexts, Template};
+use crate::demo;
 use crate::engine::{Engine, EngineOptions};
 use crate::engine::{RopeFlags, Scaling};
 use crate::error::{Error, Result};
@@ -21,8 +22,8 @@ const DEFAULT_CONTEXT: usize = 8192;
 /// Which file, and which of its numbers to overrule.
 #[derive(Args, Clone, Debug)]
 pub struct FileArgs {
-    /// The model: a GGUF file (any shard of a split one), or a name of `lapwing list`.
-    #[arg(short, long = "model", value_name = "FILE")]
+    /// The model: a GGUF file (any shard of a split one), a name of `lapwing list`, or the built-in demo.
+    #[arg(short, long = "model", value_name = "FILE", default_value = demo::NAME)]
     pub model: Option<PathBuf>,
     /// Overrule a metadata value: KEY=TYPE:VALUE, TYPE is int, float, bool or str.
     #[arg(long, value_name = "KEY=TYPE:VALUE")]
@@ -39,13 +40,19 @@ impl FileArgs {
     }
 }
 
-/// Opens a GGUF file with overrides.
+/// Opens a GGUF file, or the built-in model by its name, with overrides.
 pub fn open(path: &Path, overrides: &[String]) -> Result<Arc<Gguf>> {
     let mut list = Vec::new();
     for text in overrides {
         list.extend(Override::parse_list(text)?);
     }
-    let gguf = Gguf::open(path, &OpenOptions { overrides: list })?;
+    let options = OpenOptions { overrides: list };
+    let gguf = if path.as_os_str() == demo::NAME {
+        output::note(demo::NOTICE);
+        demo::open(&options)?
+    } else {
+        Gguf::open(path, &options)?
+    };
     gguf.warnings().iter().for_each(|w| output::warn(w));
     Ok(gguf)
 }

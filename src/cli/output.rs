@@ -65,6 +65,14 @@ impl Progress {
         Self { what: what.to_owned(), unit, started: now, bar: None, last_line: now }
     }
 
+    /// Calls the job `what` from here on.
+    pub fn say(&mut self, what: &str) {
+        what.clone_into(&mut self.what);
+        if let Some(bar) = &self.bar {
+            bar.set_message(self.what.clone());
+        }
+    }
+
     /// `done` of `total` units are done.
     pub fn update(&mut self, done: u64, total: u64) {
         if let Some(bar) = &self.bar {
@@ -102,6 +110,14 @@ impl Progress {
 }
 
 impl Progress {
+    /// Runs `print` while no bar is in its way.
+    pub fn suspended<R>(&self, print: impl FnOnce() -> R) -> R {
+        match &self.bar {
+            Some(bar) => bar.suspend(print),
+            None => print(),
+        }
+    }
+
     /// A message between, above the bar where there is one.
     pub fn aside(&self, text: &str) {
         match &self.bar {

@@ -2,12 +2,13 @@
 
 use super::model_args;
 use super::read_text;
-use crate::chat::{Message, Rendered, Request};
+use crate::chat::{Rendered, Request};
 use crate::error::{Error, Result};
 use crate::gguf::Gguf;
+use crate::session::{Conversation, Opening};
 use crate::tokenizer::Tokenizer;
 use clap::Args;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
@@ -76,6 +77,9 @@ pub struct ChatArgs {
     /// Answer at once.
     #[arg(long)]
     pub no_think: bool,
+    /// Tools that the model may call: a JSON file with an array of definitions in OpenAI's form.
+    #[arg(long, value_name = "FILE", value_parser = tools)]
+    pub tools: Option<Tools>,
     /// Use this Jinja template instead of the file's own.
     #[arg(long, value_name = "FILE")]
     pub chat_template_file: Option<PathBuf>,
@@ -96,6 +100,27 @@ fn kwargs(text: &str) -> std::result::Result<Kwargs, String> {
     }
 }
 
+/// Definitions of tools.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tools(Vec<Value>);
+
+/// Reads a file of definitions: `{"type": "function", "function": {..}}` each, or the inner object alone.
+fn tools(path: &str) -> std::result::Result<Tools, String> {
+    let text = read_text(Path::new(path)).map_err(|e| e.to_string())?;
+    tools_of(&text).map(Tools)
+}
+
+fn tools_of(text: &str) -> std::result::Result<Vec<Value>, String> {
+    let json: Value = serde_json::from_str(text).map_err(|e| format!("not JSON: {e}"))?;
+    let Value::Array(tools) = json else { return Err("expected an array of tool definitions".to_owned()) };
+    let whole = |(i, tool): (usize, Value)| {
+        let tool = if tool.get("function").is_some() { tool } else { json!({"type": "function", "function": tool}) };
+        let named = tool["function"]["name"].is_string();
+        if named { Ok(tool) } else { Err(format!("tool {} has no function with a \"name\"", i + 1)) }
+    };
+    tools.into_iter().enumerate().map(whole).collect()
+}
+
 impl ChatArgs {
     /// The switch that was given, if one was.
     pub fn thinking(&self) -> Option<bool> {
@@ -108,19 +133,29 @@ impl ChatArgs {
             (self.system_prompt.is_some(), "--system-prompt"),
             (self.think, "--think"),
             (self.no_think, "--no-think"),
+            (self.tools.is_some(), "--tools"),
             (self.chat_template_file.is_some(), "--chat-template-file"),
             (self.chat_template_kwargs.is_some(), "--chat-template-kwargs"),
         ];
         given.into_iter().find(|(given, _)| *given).map(|(_, name)| name)
     }
 
+    /// A conversation in which nothing was said yet.
+    pub fn conversation(&self) -> Conversation {
+        let opening = Opening {
+            system: self.system_prompt.clone(),
+            tools: self.tools.as_ref().map(|t| t.0.clone()).unwrap_or_default(),
+            kwargs: self.chat_template_kwargs.as_ref().map(|k| k.0.clone()).unwrap_or_default(),
+            thinking: self.thinking(),
+        };
+        opening.into()
+    }
+
     /// A conversation of the system prompt and one message.
     pub fn request(&self, message: &str) -> Request {
-        let mut messages: Vec<Message> = Vec::new();
-        messages.extend(self.system_prompt.as_ref().map(|text| Message::new("system", text.as_str())));
-        messages.push(Message::new("user", message));
-        let kwargs = self.chat_template_kwargs.as_ref().map(|k| k.0.clone()).unwrap_or_default();
-        Request { enable_thinking: self.thinking(), kwargs, ..Request::new(messages) }
+        let mut conversation = self.conversation();
+        conversation.ask(message);
+        conversation.request()
     }
 
     /// The request as the template writes it.
@@ -129,5 +164,22 @@ impl ChatArgs {
     /// When there is no template or it fails.
     pub fn render(&self, gguf: &Gguf, tokenizer: &Tokenizer, request: &Request) -> Result<Rendered> {
         model_args::template(gguf, self.chat_template_file.as_deref(), tokenizer)?.render(request)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tools_come_with_or_without_their_shell() {
+        let shell = json!([{"type": "function", "function": {"name": "f", "parameters": {}}}]);
+        assert_eq!(tools_of(&shell.to_string()).unwrap(), *shell.as_array().unwrap());
+        assert_eq!(tools_of("[{\"name\": \"f\", \"parameters\": {}}]").unwrap(), *shell.as_array().unwrap());
+        for (bad, word) in
+            [("{", "not JSON"), ("{}", "array"), ("[{\"name\": \"f\"}, {\"x\": 1}]", "tool 2"), ("[3]", "tool 1")]
+        {
+            assert!(tools_of(bad).unwrap_err().contains(word), "{bad}");
+        }
     }
 }

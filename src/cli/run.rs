@@ -1,6 +1,7 @@
 //! `lapwing run`: one prompt, one answer.
 
 use super::answer::{Ending, Printer, Target};
+use super::guard_args::GuardArgs;
 use super::model_args::{self, ModelArgs};
 use super::output::{Progress, Unit};
 use super::prompt_args::{ChatArgs, PromptArgs};
@@ -11,6 +12,8 @@ use crate::engine::generate::{self, Finish, Generation};
 use crate::engine::{Engine, Sequence};
 use crate::error::{Error, Result};
 use crate::gguf::Gguf;
+use crate::grammar::{Compiler, Constraint};
+use crate::guard::{Guards, Notice, Overflow, Start};
 use crate::sample::Sampler;
 use crate::sample::preset::Mode;
 use crate::sample::stop::StopMatcher;
@@ -20,7 +23,8 @@ use std::time::Instant;
 
 /// Answer one prompt.
 ///
-/// The answer goes to standard output as it comes. Thinking is dimmed on a terminal; elsewhere (and with NO_COLOR) it comes before the answer, between <think> and
+/// The answer goes to standard output as it comes. On a terminal its Markdown is styled, long lines are broken between
+/// words and thinking is dimmed; elsewhere (and with NO_COLOR) thinking comes before the answer, between <think> and
 /// </think>. Everything else that is said goes to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage, 130
 /// ended by Ctrl-C.
 #[derive(Args)]
@@ -43,6 +47,8 @@ pub struct RunArgs {
     #[command(flatten)]
     chat: ChatArgs,
     #[command(flatten)]
+    guard: GuardArgs,
+    #[command(flatten)]
     sample: SampleArgs,
     #[command(flatten, next_help_heading = "Model")]
     model: ModelArgs,
@@ -50,9 +56,10 @@ pub struct RunArgs {
 
 /// How many tokens at most; `None` for no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Predict(Option<usize>);
+pub struct Predict(pub(super) Option<usize>);
 
-fn predict(text: &str) -> std::result::Result<Predict, String> {
+/// Reads `-n`.
+pub(super) fn predict(text: &str) -> std::result::Result<Predict, String> {
     match text.parse::<i64>() {
         Ok(-1) => Ok(Predict(None)),
         Ok(n @ 1..) => Ok(Predict(usize::try_from(n).ok())),
@@ -64,36 +71,82 @@ fn predict(text: &str) -> std::result::Result<Predict, String> {
 struct Prompt {
     ids: Vec<u32>,
     mode: Mode,
+    start: Start,
     /// Sorts the answer; none for raw text.
     router: Option<Router>,
 }
 
 /// Runs the command.
 pub fn run(args: &RunArgs) -> Outcome {
-    if let Some(flag) = args.chat.first_given().filter(|_| args.raw) {
-        return Err(Error::usage(format!("{flag} has no meaning with --raw, which uses no chat template")).into());
-    }
+    check(args)?;
     let stops = StopMatcher::new(&args.stop)?;
     let gguf = args.model.file.open()?;
     let tokenizer = model_args::tokenizer(&gguf)?;
     let prompt = prompt(args, &gguf, &tokenizer)?;
+    let constraint = constraint(&args.guard, &tokenizer)?;
     let params = args.sample.resolve(prompt.mode, &gguf, args.model.verbose)?.params;
     let engine = args.model.load(&gguf, 1, None)?;
     let sampler = Sampler::new(params, generate::vocab(&tokenizer, engine.config().n_vocab)?.into())?;
-    say_if_short(prompt.ids.len(), args.predict, engine.n_ctx());
-    let generation = Generation::new(&tokenizer, sampler, stops, args.predict.0).show_control(args.raw);
+    args.guard.overflow().refuse(prompt.ids.len(), args.predict.0, engine.n_ctx())?;
+    say_if_short(&prompt, args, engine.n_ctx());
+    let mut generation = Generation::new(&tokenizer, sampler, stops, args.predict.0)
+        .show_control(args.raw)
+        .starting(prompt.start)
+        .guarded(guards(args, prompt.ids.len()))?;
+    if let Some(constraint) = constraint {
+        generation = generation.constrained(constraint);
+    }
     let printer = Printer::new(Target::stdout(args.hide_thinking), prompt.router);
-    let mut answer = Answer { engine, seq: Sequence::default(), generation, printer, clock: Clock::default() };
+    let (seq, clock, notices) = Default::default();
+    let mut answer = Answer { engine, seq, generation, printer, clock, notices };
     interrupt::watch();
     answer.read(&prompt.ids)?;
     let printed = answer.print();
     let ended = answer.printer.finish();
+    // What was done to the answer is said whatever else went wrong, and not in the middle of it.
+    answer.notices.iter().for_each(say_notice);
     let (finish, ending) = (printed?, ended?);
     if args.model.verbose {
         output::note(&answer.clock.text(prompt.ids.len(), answer.generation.tokens()));
     }
     say_ending(finish, ending, &answer.generation, answer.engine.n_ctx(), &args.stop, args.model.verbose);
     if finish == Finish::Interrupted { Err(Stop::Interrupted) } else { Ok(()) }
+}
+
+/// Refuses flags that contradict each other.
+fn check(args: &RunArgs) -> Result<()> {
+    let thinking = (args.guard.reasoning_budget.0.is_some()).then_some("--reasoning-budget");
+    if let Some(flag) = args.chat.first_given().or(thinking).filter(|_| args.raw) {
+        return Err(Error::usage(format!("{flag} has no meaning with --raw, which uses no chat template")));
+    }
+    if args.guard.reasoning_budget.0 == Some(0) && args.chat.think {
+        return Err(Error::usage("--think and --reasoning-budget 0 contradict each other: give one of them"));
+    }
+    if args.guard.overflow() == Overflow::DropOldest {
+        return Err(Error::usage(
+            "--overflow drop-oldest is for conversations: there is only one message here, which is never dropped",
+        ));
+    }
+    Ok(())
+}
+
+/// The guards in force. Text to continue is the user's own, so repetition in it is let be.
+fn guards(args: &RunArgs, prompt: usize) -> Guards {
+    let guards = args.guard.guards(prompt);
+    Guards { loop_guard: guards.loop_guard && !args.raw, ..guards }
+}
+
+/// What keeps the answer to the form that was asked for.
+fn constraint(args: &GuardArgs, tokenizer: &Tokenizer) -> Result<Option<Constraint>> {
+    let Some(source) = args.form()? else { return Ok(None) };
+    let constraint = Compiler::new(tokenizer)?.compile(&source)?;
+    constraint.warnings().iter().for_each(|text| output::warn(text));
+    Ok(Some(constraint))
+}
+
+fn say_notice(notice: &Notice) {
+    let say = if notice.is_warning() { output::warn } else { output::note };
+    say(&notice.to_string());
 }
 
 fn prompt(args: &RunArgs, gguf: &Gguf, tokenizer: &Tokenizer) -> Result<Prompt> {
@@ -103,24 +156,32 @@ fn prompt(args: &RunArgs, gguf: &Gguf, tokenizer: &Tokenizer) -> Result<Prompt> 
         if ids.is_empty() {
             return Err(Error::usage("the prompt is empty: there is nothing to continue"));
         }
-        return Ok(Prompt { ids, mode: Mode::Raw, router: None });
+        return Ok(Prompt { ids, mode: Mode::Raw, start: Start::Answer, router: None });
     }
     let text = args.prompt.read_message()?;
     if text.trim().is_empty() && args.chat.system_prompt.is_none() {
         return Err(Error::usage("the prompt is empty: there is nothing to answer"));
     }
-    let request = args.chat.request(&text);
+    let mut request = args.chat.request(&text);
+    if args.guard.reasoning_budget.0 == Some(0) {
+        request.enable_thinking = Some(false);
+    }
     let rendered = args.chat.render(gguf, tokenizer, &request)?;
     let mode = match chat::mode_in_force(&request) {
         chat::Mode::Thinking => Mode::Thinking,
         chat::Mode::NonThinking => Mode::NonThinking,
     };
-    let router = Some(Router::new(rendered.opens_thinking()));
-    Ok(Prompt { ids: tokenizer.encode_rendered(&rendered)?, mode, router })
+    let start = Start::of(&rendered.text());
+    let router = Some(Router::new(start == Start::Thinking));
+    Ok(Prompt { ids: tokenizer.encode_rendered(&rendered)?, mode, start, router })
 }
 
 /// Says before starting that the context will end the answer, where `-n` promises more than fits.
-fn say_if_short(prompt: usize, predict: Predict, n_ctx: usize) {
+fn say_if_short(prompt: &Prompt, args: &RunArgs, n_ctx: usize) {
+    if args.guard.overflow() == Overflow::Shift {
+        return;
+    }
+    let (prompt, predict) = (prompt.ids.len(), args.predict);
     // The last token generated is not read, so it needs no place in the context.
     let Some(most) = n_ctx.checked_sub(prompt).map(|room| room + 1) else { return };
     if let Some(n) = predict.0.filter(|&n| n > most) {
@@ -166,6 +227,8 @@ struct Answer<'t> {
     generation: Generation<'t>,
     printer: Printer,
     clock: Clock,
+    /// What was done to the answer.
+    notices: Vec<Notice>,
 }
 
 impl Answer<'_> {
@@ -202,6 +265,7 @@ impl Answer<'_> {
             self.clock.done = Some(Instant::now());
             self.clock.first = self.clock.first.or(self.clock.done);
             let Some(piece) = piece else { return Ok(Finish::Interrupted) };
+            self.notices.extend(piece.notices);
             self.printer.text(&piece.text)?;
             if let Some(finish) = piece.finish {
                 return Ok(finish);
@@ -227,7 +291,8 @@ fn say_ending(
         )),
         Finish::Interrupted => output::note(&format!("interrupted after {tokens} tokens")),
         Finish::Stop(index) if verbose => output::note(&format!("stopped at {:?} (--stop)", stops[index])),
-        Finish::Stop(_) | Finish::Eog(_) => {}
+        // What ends a loop has been said as a notice.
+        Finish::Stop(_) | Finish::Eog(_) | Finish::Complete | Finish::Loop => {}
     }
     match ending.unclosed {
         Some(Unclosed::Reasoning) if finish == Finish::Interrupted => {}

@@ -56,6 +56,19 @@ pub struct SampleArgs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seed(Option<u64>);
 
+impl Seed {
+    /// The number, unless one is to be drawn.
+    pub fn fixed(self) -> Option<u64> {
+        self.0
+    }
+}
+
+impl From<Option<u64>> for Seed {
+    fn from(seed: Option<u64>) -> Self {
+        Self(seed)
+    }
+}
+
 fn seed(text: &str) -> std::result::Result<Seed, String> {
     match text.parse::<u64>() {
         Ok(n) => Ok(Seed(Some(n))),
@@ -85,14 +98,22 @@ impl SampleArgs {
         }
     }
 
-    /// The settings in force for a mode and a file; says the warnings, and with `verbose` each value and its origin.
+    /// The settings in force for a mode and a file.
     ///
     /// # Errors
     /// An unknown preset, a value out of range, contradicting flags.
-    pub fn resolve(&self, mode: Mode, gguf: &Gguf, verbose: bool) -> Result<Resolved> {
+    pub fn settle(&self, mode: Mode, gguf: &Gguf) -> Result<Resolved> {
         let meta = gguf.meta();
         let model = Values::from_model(|key| meta.float(key))?;
-        let resolved = resolve(mode, self.preset.as_deref(), &[], &model, &self.overrides())?;
+        resolve(mode, self.preset.as_deref(), &[], &model, &self.overrides())
+    }
+
+    /// The same, with its warnings said, and with `verbose` each value and its origin.
+    ///
+    /// # Errors
+    /// As [`SampleArgs::settle`].
+    pub fn resolve(&self, mode: Mode, gguf: &Gguf, verbose: bool) -> Result<Resolved> {
+        let resolved = self.settle(mode, gguf)?;
         resolved.warnings.iter().for_each(|w| output::warn(w));
         if verbose {
             let lines: Vec<String> = resolved.effective.iter().map(ToString::to_string).collect();

@@ -1,16 +1,30 @@
 //! Generation: from logits to tokens and text, one token at a time, until something ends it.
 //!
 //! Nothing is printed here and no mode is known. [`Generation`] can be driven over an engine ([`Generation::next`]), or
-//! by whoever runs the forward passes itself and has logits from there ([`Generation::take`]). Invariants: the pieces'
-//! texts joined are the detokenized tokens up to the first stop string; a finished generation stays finished; a token
-//! is read into the sequence only when the one after it is wanted, so the last one is not in the cache.
+//! by whoever runs the forward passes itself and has logits from there ([`Generation::take`]). Guards and a form of the
+//! output are off until [`Generation::guarded`] and [`Generation::constrained`] put them on.
+//!
+//! Invariants: the pieces' texts joined are the detokenized tokens up to the first stop string; a finished generation
+//! stays finished; a token is read into the sequence only when the one after it is wanted, so the last one is not in
+//! the cache; a forced token (one that ends thinking) is read, counted and shown as one that was drawn.
+
+mod ladder;
+#[cfg(test)]
+mod tests;
 
 use super::Engine;
 use crate::error::Result;
+use crate::grammar::Constraint;
+use crate::guard::closing::{Due, EARLY_STOP, Lengths, Limits, Thinking};
+use crate::guard::phase::Phase;
+use crate::guard::{Control, Guards, Notice, Overflow, Start, Why, closing};
 use crate::kv::Sequence;
 use crate::sample::stop::StopMatcher;
 use crate::sample::{Sampler, Vocab};
-use crate::tokenizer::{Detokenizer, TokenKind, Tokenizer};
+use crate::tokenizer::{Detokenizer, Specials, TokenKind, Tokenizer};
+use ladder::{Ladder, Rung};
+use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// What the sampler must know of a model with `rows` logits: padding (past the tokenizer's last token, or marked as
 /// unused) and the tokens that end a generation.
@@ -33,18 +47,24 @@ pub enum Finish {
     Stop(usize),
     /// No further token fits the context.
     ContextFull,
+    /// The output is all that its grammar or schema allows.
+    Complete,
+    /// It repeated itself without end.
+    Loop,
     /// The caller wanted no more.
     Interrupted,
 }
 
 /// What one step gave.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Piece {
     /// The token; `None` where a generation was ended without one.
     pub token: Option<u32>,
     /// Text that is certain now, often empty: characters are held back until whole, what may be the beginning of a stop
     /// string until it is known not to be.
     pub text: String,
+    /// What was done to the generation in this step, for the caller to say.
+    pub notices: Vec<Notice>,
     /// Set in the last piece.
     pub finish: Option<Finish>,
 }
@@ -62,20 +82,85 @@ pub struct Generation<'t> {
     unread: Option<u32>,
     tokens: usize,
     finish: Option<Finish>,
+    phase: Phase,
+    /// Set while the text is thinking.
+    thinking: Option<Thinking>,
+    /// Tokens of thinking that has ended.
+    thought: usize,
+    /// Tokens that come next whatever the logits say.
+    forced: VecDeque<u32>,
+    guard: Option<Guard>,
+    constraint: Option<Constraint>,
+    /// Whether the constraint has taken a token.
+    constrained: bool,
+    notices: Vec<Notice>,
+}
+
+/// The guards and what they have seen.
+struct Guard {
+    guards: Guards,
+    ladder: Ladder,
+    lengths: Lengths,
+    /// Whether [`Notice::NoReserve`] was given.
+    said_no_reserve: bool,
 }
 
 impl<'t> Generation<'t> {
     /// An answer of at most `limit` tokens.
     pub fn new(tokenizer: &'t Tokenizer, sampler: Sampler, stops: StopMatcher, limit: Option<usize>) -> Self {
-        let (logits, unread, tokens, finish) = Default::default();
-        let detokenizer = tokenizer.stream();
-        Self { tokenizer, sampler, detokenizer, stops, limit, logits, unread, tokens, finish }
+        Self {
+            tokenizer,
+            sampler,
+            detokenizer: tokenizer.stream(),
+            stops,
+            limit,
+            logits: Vec::new(),
+            unread: None,
+            tokens: 0,
+            finish: None,
+            phase: Phase::new(Start::Answer),
+            thinking: None,
+            thought: 0,
+            forced: VecDeque::new(),
+            guard: None,
+            constraint: None,
+            constrained: false,
+            notices: Vec::new(),
+        }
     }
 
     /// Whether control tokens that do not end the generation show as their text (for raw continuation).
     #[must_use]
     pub fn show_control(mut self, show: bool) -> Self {
         self.detokenizer = self.detokenizer.show_control(show);
+        self
+    }
+
+    /// Where the prompt leaves off; without this the whole text is taken for an answer.
+    #[must_use]
+    pub fn starting(mut self, start: Start) -> Self {
+        self.phase = Phase::new(start);
+        self.thinking = (start == Start::Thinking).then(Thinking::of_prompt);
+        self
+    }
+
+    /// Puts guards on.
+    ///
+    /// # Errors
+    /// Only if the tokenizer itself fails.
+    pub fn guarded(mut self, guards: Guards) -> Result<Self> {
+        let length = |words: &str| Ok(self.tokenizer.encode(words, Specials::Parse)?.len());
+        let bare = length(&format!("\n\n{}", closing::CLOSE))?;
+        let lengths = Lengths { sentence: length(&format!("\n\n{EARLY_STOP}{}", closing::CLOSE))?, bare };
+        let ladder = Ladder::new(guards.loop_guard, self.phase.is_thinking());
+        self.guard = Some(Guard { guards, ladder, lengths, said_no_reserve: false });
+        Ok(self)
+    }
+
+    /// Keeps the answer (never the thinking before it) to a form.
+    #[must_use]
+    pub fn constrained(mut self, constraint: Constraint) -> Self {
+        self.constraint = Some(constraint);
         self
     }
 
@@ -88,6 +173,21 @@ impl<'t> Generation<'t> {
     /// Tokens given out so far, one that ended the generation included.
     pub fn tokens(&self) -> usize {
         self.tokens
+    }
+
+    /// Tokens of thinking among them, without those that ended it.
+    pub fn thinking_tokens(&self) -> usize {
+        self.thought + self.thinking.as_ref().map_or(0, Thinking::tokens)
+    }
+
+    /// Whether the text is thinking now.
+    pub fn is_thinking(&self) -> bool {
+        self.phase.is_thinking()
+    }
+
+    /// By which others change the budget or end the thinking while it runs; `None` without guards.
+    pub fn control(&self) -> Option<&Arc<Control>> {
+        self.guard.as_ref().map(|g| &g.guards.control)
     }
 
     /// Why it ended, once it has.
@@ -110,42 +210,219 @@ impl<'t> Generation<'t> {
             return Ok(None);
         }
         if let Some(token) = self.unread.take() {
+            if seq.len() >= engine.n_ctx() && !self.shift(engine, seq)? {
+                self.notices.push(Notice::CannotShift);
+                return Ok(Some(self.end(None, String::new(), Finish::ContextFull)));
+            }
             self.logits = engine.step(seq, token)?;
         }
         let mut logits = std::mem::take(&mut self.logits);
-        let piece = self.take(&mut logits, engine.n_ctx().saturating_sub(seq.len()))?;
+        let room = match &self.guard {
+            Some(g) if g.guards.overflow == Overflow::Shift => usize::MAX,
+            _ => engine.n_ctx().saturating_sub(seq.len()),
+        };
+        let piece = self.take(&mut logits, room)?;
         self.unread = piece.token.filter(|_| piece.finish.is_none());
         Ok(Some(piece))
+    }
+
+    /// Forgets the oldest half of what comes after the kept beginning and reads the rest anew, as a prompt: what the
+    /// cache then holds is what reading the kept and the remaining tokens alone would give. Says whether it could.
+    fn shift(&mut self, engine: &mut Engine, seq: &mut Sequence) -> Result<bool> {
+        let kept = self.guard.as_ref().map_or(0, |g| g.guards.keep).min(seq.len());
+        let rest = seq.len() - kept;
+        // Less would have to be read anew every few tokens.
+        if rest < (engine.n_ctx() / 4).max(2) {
+            return Ok(false);
+        }
+        let dropped = rest.div_ceil(2);
+        let tail = seq.tokens()[kept + dropped..].to_vec();
+        seq.truncate(&mut engine.kv_mut().pages, kept);
+        if !tail.is_empty() {
+            engine.read(seq, &tail, 1, &mut |_| true)?;
+        }
+        self.notices.push(Notice::Shifted { dropped, kept });
+        Ok(true)
     }
 
     /// One step from logits `[vocab]` (which it changes); `room` is how many tokens still fit the sequence. The piece's
     /// token is for the caller to read, unless it finishes the generation.
     ///
     /// # Errors
-    /// When the sampler fails.
+    /// When the sampler fails, or the form has become too complex to follow.
     pub fn take(&mut self, logits: &mut [f32], room: usize) -> Result<Piece> {
-        let token = self.sampler.sample(logits)?;
+        self.watch_thinking(room)?;
+        let mut forced = self.forced.pop_front();
+        let mut token = match forced {
+            Some(token) => token,
+            None => self.choose(logits)?,
+        };
+        if self.tokenizer.is_eog(token) && self.answer_first(room)? {
+            forced = self.forced.pop_front();
+            token = forced.unwrap_or(token);
+        }
         self.sampler.accept(token);
         self.tokens += 1;
         if self.tokenizer.is_eog(token) {
             return Ok(self.end(Some(token), String::new(), Finish::Eog(token)));
         }
-        let step = self.stops.push(self.detokenizer.push(token));
-        let text = step.show;
-        let finish = match step.stop {
-            Some(index) => Finish::Stop(index),
-            None if self.limit.is_some_and(|n| self.tokens >= n) => Finish::Length,
-            None if room == 0 => Finish::ContextFull,
-            None => return Ok(Piece { token: Some(token), text, finish: None }),
+        let text = self.detokenizer.push(token).to_owned();
+        let ended = self.follow(token, &text, forced.is_some())?;
+        let step = self.stops.push(&text);
+        let finish = match (step.stop, ended) {
+            (Some(index), _) => Finish::Stop(index),
+            (None, Some(finish)) => finish,
+            (None, None) if self.limit.is_some_and(|n| self.tokens >= n) => Finish::Length,
+            (None, None) if room == 0 => Finish::ContextFull,
+            (None, None) => {
+                let notices = std::mem::take(&mut self.notices);
+                return Ok(Piece { token: Some(token), text: step.show, notices, finish: None });
+            }
         };
-        Ok(self.end(Some(token), text, finish))
+        Ok(self.end(Some(token), step.show, finish))
+    }
+
+    /// Tokens that the whole generation may have, if anything limits it.
+    fn total(&self, room: usize) -> Option<usize> {
+        let by_context = self.tokens.checked_add(room).and_then(|n| n.checked_add(1));
+        self.limit.into_iter().chain(by_context).min()
+    }
+
+    /// Ends thinking when that is due.
+    fn watch_thinking(&mut self, room: usize) -> Result<()> {
+        let total = self.total(room);
+        let Some(guard) = &mut self.guard else { return Ok(()) };
+        let control = &guard.guards.control;
+        let Some(thinking) = &mut self.thinking else {
+            if !self.phase.is_open() {
+                control.clear_end();
+            }
+            return Ok(());
+        };
+        if !self.forced.is_empty() {
+            return Ok(());
+        }
+        let limits = Limits { budget: control.budget(), total, asked: control.asked_to_end() };
+        match thinking.due(limits, guard.lengths) {
+            Due::No => Ok(()),
+            Due::NoReserve => {
+                if let Some(limit) = total.filter(|_| !guard.said_no_reserve) {
+                    guard.said_no_reserve = true;
+                    self.notices.push(Notice::NoReserve { limit });
+                }
+                Ok(())
+            }
+            Due::Close { why, sentence } => self.close(why, sentence),
+        }
+    }
+
+    /// Lets the words that close thinking come next.
+    fn close(&mut self, why: Why, sentence: bool) -> Result<()> {
+        let Some(thinking) = &self.thinking else { return Ok(()) };
+        self.notices.push(Notice::ThinkingEnded { tokens: thinking.tokens(), why });
+        self.forced = self.tokenizer.encode(&thinking.words(sentence), Specials::Parse)?.into();
+        Ok(())
+    }
+
+    /// When the model is about to end its turn within thinking: lets it answer, if there is room. Says whether it does.
+    fn answer_first(&mut self, room: usize) -> Result<bool> {
+        let Some(guard) = self.guard.as_ref().filter(|_| self.thinking.is_some() && self.forced.is_empty()) else {
+            return Ok(false);
+        };
+        let left = self.total(room).map_or(usize::MAX, |total| total.saturating_sub(self.tokens));
+        if left <= guard.lengths.bare {
+            return Ok(false);
+        }
+        self.close(Why::NoAnswer, false)?;
+        Ok(true)
+    }
+
+    /// Draws a token that the form, if there is one, lets through.
+    fn choose(&mut self, logits: &mut [f32]) -> Result<u32> {
+        let Some(constraint) = &mut self.constraint else { return self.sampler.sample(logits) };
+        if self.phase.is_thinking() {
+            return self.choose_thinking(logits);
+        }
+        let opens = (self.phase.is_open() && !self.constrained).then(|| self.tokenizer.id_of("<think>")).flatten();
+        constraint.mask(logits, opens)?;
+        self.sampler.sample(logits)
+    }
+
+    /// Draws a token of thinking. One that would end it and begin the answer at once, past the form, is not taken.
+    fn choose_thinking(&mut self, logits: &[f32]) -> Result<u32> {
+        let mut banned = Vec::new();
+        loop {
+            let mut logits = logits.to_vec();
+            banned.iter().for_each(|&id: &u32| logits[id as usize] = f32::NEG_INFINITY);
+            let token = self.sampler.sample(&mut logits)?;
+            let bytes = self.tokenizer.bytes(token);
+            let suspect = bytes.len() > 1 && bytes.contains(&b'>');
+            if !suspect || !self.phase.clone().push(self.detokenizer.clone().push(token)).answered_at_once {
+                return Ok(token);
+            }
+            banned.push(token);
+        }
+    }
+
+    /// Follows a token that is given out: phase, form, repetition. Returns why the generation ends with it, if it does.
+    fn follow(&mut self, token: u32, text: &str, forced: bool) -> Result<Option<Finish>> {
+        let masked = !forced && !self.phase.is_thinking();
+        let step = self.phase.push(text);
+        if let Some(thinking) = self.thinking.as_mut().filter(|_| !forced) {
+            thinking.push(text);
+        }
+        if step.opened {
+            self.thinking = Some(Thinking::of_model(self.tokens));
+            self.change_phase(true);
+        } else if step.closed {
+            self.thought = self.thinking.take().map_or(0, |t| t.tokens());
+            self.change_phase(false);
+            if self.constraint.is_some() && self.forced.is_empty() && text.ends_with("</think>") {
+                // The model would write these itself, but the form does not know them.
+                self.forced = self.tokenizer.encode("\n\n", Specials::Literal)?.into();
+            }
+        } else if let Some(constraint) = self.constraint.as_mut().filter(|_| masked) {
+            constraint.accept(token)?;
+            self.constrained = true;
+            return Ok(constraint.is_finished().then_some(Finish::Complete));
+        }
+        if forced || self.constraint.is_some() && !self.phase.is_thinking() {
+            return Ok(None);
+        }
+        self.watch_repetition(token, text)
+    }
+
+    fn change_phase(&mut self, thinking: bool) {
+        if let Some(guard) = &mut self.guard {
+            guard.ladder.restart(thinking, &mut self.sampler);
+        }
+    }
+
+    /// Looks for endless repetition and goes up the ladder of what is done about it.
+    fn watch_repetition(&mut self, token: u32, text: &str) -> Result<Option<Finish>> {
+        let Some(guard) = &mut self.guard else { return Ok(None) };
+        match guard.ladder.push(token, text, &mut self.sampler) {
+            None => Ok(None),
+            Some(Rung::Penalized(what)) => {
+                self.notices.push(Notice::Penalized(what));
+                Ok(None)
+            }
+            Some(Rung::End(_)) if self.thinking.is_some() => {
+                self.close(Why::Loop, true)?;
+                Ok(None)
+            }
+            Some(Rung::End(what)) => {
+                self.notices.push(Notice::LoopStopped(what));
+                Ok(Some(Finish::Loop))
+            }
+        }
     }
 
     /// Ends it from outside; the piece has the text that was held back.
     pub fn interrupt(&mut self) -> Piece {
         match self.finish {
             None => self.end(None, String::new(), Finish::Interrupted),
-            finish => Piece { token: None, text: String::new(), finish },
+            finish => Piece { finish, ..Piece::default() },
         }
     }
 
@@ -160,91 +437,13 @@ impl<'t> Generation<'t> {
                 None => text.push_str(&self.stops.finish()),
             }
         }
-        self.finish = Some(finish);
-        Piece { token, text, finish: Some(finish) }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sample::{Params, Settings};
-    use crate::tokenizer::Vocab as Words;
-
-    /// The 256 bytes in GPT-2's alphabet, an end (256), padding (257).
-    fn tokenizer() -> Tokenizer {
-        let plain = |b: u32| matches!(b, 33..=126 | 161..=172 | 174..=255);
-        let mut others = 256..;
-        let mut letter = |b: u32| if plain(b) { Some(b) } else { others.next() };
-        let letters = (0..256).map(|b| letter(b).and_then(char::from_u32).map(String::from).unwrap());
-        let tokens = letters.chain(["<|im_end|>", "pad"].map(String::from)).collect();
-        let vocab = Words {
-            tokens,
-            types: [vec![1; 256], vec![3, 5]].concat(),
-            merges: vec![],
-            pre: "qwen2".to_owned(),
-            model: "gpt2".to_owned(),
-            bos: None,
-            eos: Some(256),
-            eot: None,
-            pad: None,
-            add_bos: false,
-        };
-        Tokenizer::from_vocab(vocab).unwrap()
-    }
-
-    const A: u32 = 97;
-    const B: u32 = 98;
-    const C: u32 = 99;
-    /// A byte that only begins a character.
-    const E4: u32 = 0xE4;
-    const END: u32 = 256;
-
-    /// Greedy steps over logits that want `ids` in turn; `room` tokens fit.
-    fn run(ids: &[u32], stops: &[&str], limit: Option<usize>, room: usize) -> (String, Vec<u32>, Option<Finish>) {
-        let tokenizer = tokenizer();
-        let greedy = Params { chain: Settings { temperature: 0.0, ..Settings::default() }, ..Params::default() };
-        let sampler = Sampler::new(greedy, vocab(&tokenizer, 259).unwrap().into()).unwrap();
-        let mut generation = Generation::new(&tokenizer, sampler, StopMatcher::new(stops).unwrap(), limit);
-        let (mut text, mut tokens) = (String::new(), vec![]);
-        for (i, &id) in ids.iter().enumerate() {
-            let mut logits = [0.0; 259];
-            logits[id as usize] = 1.0;
-            (logits[257], logits[258]) = (9.0, 9.0);
-            let piece = generation.take(&mut logits, room - i).unwrap();
-            text += &piece.text;
-            tokens.extend(piece.token);
-            if piece.finish.is_some() {
-                assert_eq!(piece.finish, generation.finish());
-                return (text, tokens, piece.finish);
+        if let Some(constraint) = self.constraint.as_mut().filter(|_| finish != Finish::Interrupted) {
+            let whole = matches!(finish, Finish::Complete | Finish::Eog(_)) && self.constrained;
+            if !whole && !(self.constrained && constraint.is_complete()) {
+                self.notices.push(Notice::Incomplete);
             }
         }
-        let last = generation.interrupt();
-        assert_eq!(generation.interrupt().text, "", "said once");
-        (text + &last.text, tokens, last.finish)
-    }
-
-    #[test]
-    fn ends_for_each_reason() {
-        let of = |text: &str, tokens: &[u32], finish| (text.to_owned(), tokens.to_vec(), Some(finish));
-        assert_eq!(run(&[A, B, END, C], &[], None, 9), of("ab", &[A, B, END], Finish::Eog(END)));
-        assert_eq!(run(&[A, B, C, A], &[], Some(3), 9), of("abc", &[A, B, C], Finish::Length));
-        assert_eq!(run(&[A, B, C, A], &["ba", "bc"], None, 9), of("a", &[A, B, C], Finish::Stop(1)));
-        assert_eq!(run(&[A, B, C, A], &[], None, 1), of("ab", &[A, B], Finish::ContextFull));
-        assert_eq!(run(&[A, B], &[], None, 9), of("ab", &[A, B], Finish::Interrupted));
-    }
-
-    #[test]
-    fn held_back_text_comes_at_the_end() {
-        assert_eq!(run(&[A, B], &["bx"], None, 9).0, "ab", "the beginning of a stop string");
-        assert_eq!(run(&[A, E4], &[], Some(2), 9).0, "a\u{FFFD}", "part of a character");
-        let stopped = run(&[A, E4, END], &["\u{FFFD}"], None, 9);
-        assert_eq!((stopped.0.as_str(), stopped.2), ("a", Some(Finish::Stop(0))));
-    }
-
-    #[test]
-    fn a_stop_string_beats_the_length() {
-        assert_eq!(run(&[A, B], &["b"], Some(2), 1).2, Some(Finish::Stop(0)));
-        assert_eq!(run(&[A, END], &[], Some(2), 1).2, Some(Finish::Eog(END)));
+        self.finish = Some(finish);
+        Piece { token, text, notices: std::mem::take(&mut self.notices), finish: Some(finish) }
     }
 }

@@ -9,6 +9,7 @@ mod options;
 pub use crate::batch::Role;
 pub use crate::kv::Sequence;
 pub use crate::model::Config;
+pub use crate::model::observe::{Input, Observe};
 pub use crate::model::rope::{RopeFlags, Scaling};
 pub use options::EngineOptions;
 
@@ -17,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::gguf::Gguf;
 use crate::kv::{Kv, store};
 use crate::model::{Compute, LoadOptions, Qwen3, Scratch};
-use lapwing_quant::attend::PAGE;
+use lapwing_quant::attend::{KvType, PAGE};
 use lapwing_quant::kernels::Kernels;
 use lapwing_quant::threads::Pool;
 use std::ops::Range;
@@ -121,9 +122,31 @@ impl Engine {
         &self.kv
     }
 
+    /// Names of the types of cached keys and values, as `-ctk` and `-ctv` take them.
+    pub fn kv_type_names(&self) -> (&'static str, &'static str) {
+        let shape = self.kv.store.shape();
+        let name = |of: KvType| KvType::ALL.iter().find(|(_, t)| *t == of).map_or("", |(name, _)| *name);
+        (name(shape.keys), name(shape.values))
+    }
+
     /// The cache's bookkeeping.
     pub fn kv_mut(&mut self) -> &mut Kv {
         &mut self.kv
+    }
+
+    /// Whether a prompt of `tokens` tokens fits the context.
+    ///
+    /// # Errors
+    /// When it does not; names both numbers.
+    pub fn check_fits(&self, tokens: usize) -> Result<()> {
+        if tokens <= self.n_ctx {
+            return Ok(());
+        }
+        Err(Error::limit(format!(
+            "the prompt has {tokens} tokens, the context {}; shorten the prompt, or use -c {} or more",
+            self.n_ctx,
+            tokens + 1
+        )))
     }
 
     /// One forward pass over all parts.
@@ -132,6 +155,14 @@ impl Engine {
     /// When a sequence would outgrow the context or the cache is full, or a token is not in the vocabulary; nothing
     /// was read then.
     pub fn forward(&mut self, parts: &mut [Part<'_>]) -> Result<Logits<'_>> {
+        self.forward_observed(parts, None)
+    }
+
+    /// One forward pass while `observe` watches the inputs of the products.
+    ///
+    /// # Errors
+    /// As [`Engine::forward`].
+    pub fn forward_observed(&mut self, parts: &mut [Part<'_>], observe: Option<&dyn Observe>) -> Result<Logits<'_>> {
         let vocab = self.config().n_vocab;
         for p in parts.iter_mut() {
             if p.tokens.is_empty() {
@@ -161,13 +192,18 @@ impl Engine {
         let threads = if batch.tokens().len() > 1 { self.threads_batch } else { self.threads };
         let Self { model, kernels, pool, kv, scratch, .. } = self;
         pool.enter(threads, |team| {
-            let c = Compute { team, kernels };
+            let c = Compute { team, kernels, observe, layer: None };
             model.forward(c, &batch, &mut kv.store, scratch);
         });
         for p in parts.iter_mut() {
             p.seq.commit(&mut self.kv.pages, p.tokens);
         }
         Ok(Logits { values: self.scratch.logits(), vocab, of_part: rows_of_parts(parts) })
+    }
+
+    /// The logits of the last forward pass, as it returned them: `[wanted, vocab]`, part after part, prompts first.
+    pub fn logits(&self) -> &[f32] {
+        self.scratch.logits()
     }
 
     /// Reads `tokens` as a prompt, in chunks; returns `[wanted, vocab]` logits of the last `wanted` tokens. `progress`
@@ -182,14 +218,7 @@ impl Engine {
         wanted: usize,
         progress: &mut dyn FnMut(usize) -> bool,
     ) -> Result<Vec<f32>> {
-        if seq.len() + tokens.len() > self.n_ctx {
-            return Err(Error::limit(format!(
-                "the prompt has {} tokens, the context {}; shorten the prompt, or use -c {} or more",
-                seq.len() + tokens.len(),
-                self.n_ctx,
-                seq.len() + tokens.len() + 1
-            )));
-        }
+        self.check_fits(seq.len() + tokens.len())?;
         let mut logits = Vec::new();
         for start in (0..tokens.len()).step_by(UBATCH) {
             let end = tokens.len().min(start + UBATCH);

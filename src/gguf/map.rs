@@ -1,9 +1,13 @@
-//! A model file mapped into memory: the only `unsafe` outside `quant` (mapping it, and giving pages back).
+//! A model file mapped into memory: the only `unsafe` outside `quant` (mapping it, and giving pages back). Or one that
+//! is part of the program, which needs no map.
 //!
 //! Invariant: the map is read-only and lives as long as the [`Map`]; slices of it are handed out by borrow only.
+//! [`Payload`] is a part of a map that keeps it alive: what a tensor's bytes are to those who only copy or quantize them.
 
 use std::fs::{self, File};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use memmap2::Mmap;
 
@@ -11,49 +15,79 @@ use crate::error::{Error, Result};
 
 /// One mapped file and the path it was opened by.
 #[derive(Debug)]
-pub(super) struct Map {
+pub struct Map {
     path: PathBuf,
-    mmap: Mmap,
+    bytes: Bytes,
+}
+
+/// Where the bytes are.
+#[derive(Debug)]
+enum Bytes {
+    Mapped(Mmap),
+    /// In the program itself, which the system has mapped.
+    Built(&'static [u8]),
 }
 
 impl Map {
-    /// Maps the regular file at `path`. Anything else (directory, pipe, device, empty file) is refused by name:
-    /// opening a pipe would wait for ever, and a directory has nothing to map.
+    /// Maps the GGUF file at `path`, as [`Map::open_as`] does.
     pub(super) fn open(path: &Path) -> Result<Map> {
+        if path.is_dir() {
+            let shown = path.display();
+            return Err(Error::file(format!("{shown}: is a directory, expected a GGUF file{}", candidates(path))));
+        }
+        Map::open_as(path, "a GGUF file")
+    }
+
+    /// Maps the regular file at `path`, which should be `expected` ("a GGUF file").
+    ///
+    /// # Errors
+    /// Anything but a regular file with content (directory, pipe, device, empty file) is refused by name: opening a pipe
+    /// would wait for ever, and a directory has nothing to map.
+    pub fn open_as(path: &Path, expected: &str) -> Result<Map> {
         let shown = path.display();
         let failed = |e: std::io::Error| Error::file(format!("{shown}: cannot be opened: {e}"));
         let found = fs::metadata(path).map_err(failed)?;
         if found.is_dir() {
-            return Err(Error::file(format!("{shown}: is a directory, expected a GGUF file{}", candidates(path))));
+            return Err(Error::file(format!("{shown}: is a directory, expected {expected}")));
         }
         if !found.is_file() {
             return Err(Error::file(format!(
-                "{shown}: is not a regular file (a pipe or a device?), expected a GGUF file"
+                "{shown}: is not a regular file (a pipe or a device?), expected {expected}"
             )));
         }
         if found.len() == 0 {
-            return Err(Error::file(format!("{shown}: is empty (0 bytes), expected a GGUF file; download it again")));
+            return Err(Error::file(format!("{shown}: is empty (0 bytes), expected {expected}; download it again")));
         }
         let file = File::open(path).map_err(failed)?;
         let mmap = map_file(&file).map_err(|e| Error::file(format!("{shown}: cannot be mapped into memory: {e}")))?;
-        Ok(Map { path: path.to_path_buf(), mmap })
+        Ok(Map { path: path.to_path_buf(), bytes: Bytes::Mapped(mmap) })
+    }
+
+    /// A file that is part of the program; `name` is what messages call it.
+    pub(super) fn built_in(name: &str, bytes: &'static [u8]) -> Map {
+        Map { path: PathBuf::from(name), bytes: Bytes::Built(bytes) }
     }
 
     /// The path the file was opened by.
-    pub(super) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// The whole file.
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.mmap
+    pub fn bytes(&self) -> &[u8] {
+        match &self.bytes {
+            Bytes::Mapped(mmap) => mmap,
+            Bytes::Built(bytes) => bytes,
+        }
     }
 
     /// Tells the system that `len` bytes from `start` are needed soon. Only a hint: where the system has no such
     /// call, or refuses it, reading the pages does the same more slowly, so a failure changes nothing.
     pub(super) fn will_need(&self, start: usize, len: usize) {
         #[cfg(unix)]
-        let _hint_only = self.mmap.advise_range(memmap2::Advice::WillNeed, start, len);
+        if let Bytes::Mapped(mmap) = &self.bytes {
+            let _hint_only = mmap.advise_range(memmap2::Advice::WillNeed, start, len);
+        }
         #[cfg(not(unix))]
         let _ = (start, len);
     }
@@ -62,11 +96,71 @@ impl Map {
     /// hint, as above.
     #[allow(unsafe_code)]
     pub(super) fn release(&self, start: usize, len: usize) {
-        // SAFETY: the map is read-only and backed by a file, so a page that is dropped comes back with the same bytes.
         #[cfg(unix)]
-        let _hint_only = unsafe { self.mmap.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, len) };
+        if let Bytes::Mapped(mmap) = &self.bytes {
+            // SAFETY: the map is read-only and backed by a file, so a page that is dropped comes back with the same
+            // bytes.
+            let _hint_only = unsafe { mmap.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, len) };
+        }
         #[cfg(not(unix))]
         let _ = (start, len);
+    }
+}
+
+/// A part of a mapped file, which stays mapped as long as this lives.
+#[derive(Clone, Debug)]
+pub struct Payload {
+    map: Arc<Map>,
+    range: Range<usize>,
+}
+
+impl Payload {
+    /// The bytes `range` of the file.
+    ///
+    /// # Panics
+    /// If they are not all inside the file.
+    pub fn new(map: Arc<Map>, range: Range<usize>) -> Payload {
+        assert!(range.start <= range.end && range.end <= map.bytes().len(), "a part of the file");
+        Payload { map, range }
+    }
+
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.map.bytes()[self.range.clone()]
+    }
+
+    /// Number of bytes.
+    pub fn len(&self) -> usize {
+        self.range.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.range.is_empty()
+    }
+
+    /// The file they are in.
+    pub fn path(&self) -> &Path {
+        self.map.path()
+    }
+
+    /// A part of this part.
+    ///
+    /// # Panics
+    /// If it reaches beyond this one.
+    pub fn part(&self, part: Range<usize>) -> Payload {
+        assert!(part.start <= part.end && part.end <= self.len(), "a part of the part");
+        Payload { map: Arc::clone(&self.map), range: self.range.start + part.start..self.range.start + part.end }
+    }
+
+    /// Hints that the bytes are needed soon.
+    pub fn will_need(&self) {
+        self.map.will_need(self.range.start, self.range.len());
+    }
+
+    /// Gives back the memory behind the bytes, which are read from the file again when needed. A hint.
+    pub fn release(&self) {
+        self.map.release(self.range.start, self.range.len());
     }
 }
 

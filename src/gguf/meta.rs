@@ -103,6 +103,11 @@ impl Metadata {
         })
     }
 
+    /// The value at `key` as it is stored, for a program that writes it to another file.
+    pub fn raw(&self, key: &str) -> Option<&MetadataValue> {
+        self.get(key)
+    }
+
     fn get(&self, key: &str) -> Option<&MetadataValue> {
         self.overrides.get(key).or_else(|| self.source.reader.metadata().get(self.names.get(key)?))
     }

@@ -16,6 +16,7 @@ mod map;
 mod meta;
 mod overrides;
 mod pages;
+pub mod quality;
 mod scan;
 mod shard;
 mod split;
@@ -30,9 +31,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use brief::Brief;
+pub use map::{Map, Payload};
 pub use meta::{Item, Metadata, Value};
 pub use overrides::Override;
 pub use pages::PageIn;
+pub use quality::Certificate;
 pub use summary::{MetadataRow, Summary, TensorRow, TypeRow};
 
 pub use tensor::Tensor;
@@ -61,7 +64,18 @@ pub struct Gguf {
 impl Gguf {
     /// Opens the model at `path`. Of a split model any shard may be named; the others are found beside it.
     pub fn open(path: &Path, options: &OpenOptions) -> Result<Arc<Gguf>> {
-        let split::Model { files, tensors, source } = split::open_all(path)?;
+        Gguf::of(split::open_all(path)?, options)
+    }
+
+    /// Opens a whole model that is part of the program. `bytes` must start at a multiple of 64, so that tensors are
+    /// aligned as in a map; `name` stands for the path in messages.
+    pub fn open_static(name: &str, bytes: &'static [u8], options: &OpenOptions) -> Result<Arc<Gguf>> {
+        let shard = shard::Shard::built_in(name, bytes)?;
+        Gguf::of(split::Model { files: vec![shard.file], tensors: shard.tensors, source: shard.source }, options)
+    }
+
+    fn of(model: split::Model, options: &OpenOptions) -> Result<Arc<Gguf>> {
+        let split::Model { files, tensors, source } = model;
         let mut index = HashMap::with_capacity(tensors.len());
         for (at, entry) in tensors.iter().enumerate() {
             if let Some(first) = index.insert(entry.name.clone(), at) {

@@ -15,6 +15,15 @@ pub struct Override {
 }
 
 impl Override {
+    /// The value as a file stores it: llama.cpp writes integers as u32 without their sign and floats as f32.
+    pub fn stored(&self) -> MetadataValue {
+        match &self.value {
+            MetadataValue::I64(n) => MetadataValue::U32(n.unsigned_abs() as u32),
+            MetadataValue::F64(x) => MetadataValue::F32(*x as f32),
+            other => other.clone(),
+        }
+    }
+
     /// Parses one `KEY=TYPE:VALUE`; TYPE is int, float, bool or str.
     pub fn parse(text: &str) -> Result<Override> {
         let wrong = |why: &str| {

@@ -6,6 +6,7 @@
 //! names, alignment and overlap of tensors are the library's to check.
 
 use std::collections::{BTreeMap, HashSet};
+use std::ops::Range;
 
 use super::brief::Fact;
 use super::magic::{self, HEADER_BYTES};
@@ -62,6 +63,28 @@ pub(super) struct RawTensor {
     pub(super) type_id: u32,
     /// From the start of the data section.
     pub(super) offset: u64,
+}
+
+/// Where a metadata value is in the file.
+#[derive(Debug)]
+pub(super) struct ValueAt<'a> {
+    pub(super) key: &'a str,
+    /// The type's four bytes and those of the value.
+    pub(super) bytes: Range<usize>,
+}
+
+/// Where the metadata values of a file are, in file order.
+pub(super) fn values<'a>(file: &'a str, bytes: &'a [u8]) -> Result<Vec<ValueAt<'a>>> {
+    magic::check(file, bytes)?;
+    let mut walk = Walk { file, bytes, pos: 8, decoded: 0, facts: BTreeMap::new() };
+    walk.count("tensor", MAX_TENSORS)?;
+    let key_count = walk.count("metadata key", MAX_KEYS)?;
+    walk.fits("metadata key", key_count, MIN_KEY_BYTES)?;
+    let value = |_| {
+        let (at, key) = walk.key_value()?;
+        Ok(ValueAt { key, bytes: at + key.len()..walk.pos })
+    };
+    (0..key_count).map(value).collect()
 }
 
 /// Walks `bytes`, the whole of the file called `file` in messages.

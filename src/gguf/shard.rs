@@ -51,8 +51,17 @@ pub(super) struct Source {
 impl Shard {
     /// Opens and checks the file at `path`. After this every tensor of a known type is known to lie inside the file.
     pub(super) fn open(path: &Path) -> Result<Shard> {
-        let map = Arc::new(Map::open(path)?);
-        let file = path.display().to_string();
+        Shard::of(Map::open(path)?)
+    }
+
+    /// As [`Shard::open`], of bytes that are in memory for good.
+    pub(super) fn built_in(name: &str, bytes: &'static [u8]) -> Result<Shard> {
+        Shard::of(Map::built_in(name, bytes))
+    }
+
+    fn of(map: Map) -> Result<Shard> {
+        let map = Arc::new(map);
+        let file = map.path().display().to_string();
         let Scan { version, patches, renamed, tensors: table, end, .. } = scan::scan(&file, map.bytes())?;
         let types = check_table(&file, &table)?;
         let config = GGUFReaderConfig {

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::{Gguf, Value, cut, escaped};
+use super::{Certificate, Gguf, Value, cut, escaped};
 
 /// Elements of each array that are shown.
 const PREVIEW: usize = 5;
@@ -37,6 +37,9 @@ pub struct Summary {
     pub tensor_bytes: u64,
     /// Mean bits per weight.
     pub bits_per_weight: f64,
+    /// What quantizing cost, where the file says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quality: Option<Certificate>,
 }
 
 /// A metadata entry.
@@ -117,6 +120,8 @@ impl Summary {
             parameters: gguf.total_parameters(),
             tensor_bytes: gguf.tensor_bytes(),
             bits_per_weight: gguf.bits_per_weight(),
+            // A key of the wrong type is shown with the metadata, as any other.
+            quality: Certificate::read(gguf.meta()).ok().flatten(),
         }
     }
 
@@ -137,6 +142,9 @@ impl Summary {
         writeln!(out, "format      GGUF v{}, alignment {}", self.version, self.alignment)?;
         let (parameters, bits) = (self.parameters, self.bits_per_weight);
         writeln!(out, "parameters  {parameters} in {} tensors, {bits:.3} bits per weight", self.tensors.len())?;
+        if let Some(quality) = &self.quality {
+            write_quality(out, quality)?;
+        }
         writeln!(out, "\nmetadata ({} keys)", self.metadata.len())?;
         let width = self.metadata.iter().map(|row| row.key.chars().count()).max().unwrap_or(0).min(48);
         for row in &self.metadata {
@@ -171,6 +179,21 @@ impl Summary {
         }
         Ok(())
     }
+}
+
+fn write_quality(out: &mut String, q: &Certificate) -> std::fmt::Result {
+    writeln!(out, "\nquality (against its source, measured by {})", escaped(&q.tool))?;
+    writeln!(
+        out,
+        "  KL divergence  mean {:.6}, 99% below {:.6}, largest {:.6} nats",
+        q.kld_mean, q.kld_p99, q.kld_max
+    )?;
+    writeln!(out, "  same top token {:.3} %", q.top1 * 100.0)?;
+    let percent = (q.ppl / q.ppl_reference - 1.0) * 100.0;
+    writeln!(out, "  perplexity     {:.4}, source {:.4} ({percent:+.3} %)", q.ppl, q.ppl_reference)?;
+    writeln!(out, "  measured over  {} tokens, context {}", q.tokens, q.context)?;
+    writeln!(out, "  text sha256    {}", escaped(&q.text_sha256))?;
+    writeln!(out, "  source sha256  {}", escaped(&q.source_sha256))
 }
 
 fn metadata_rows(gguf: &Gguf) -> Vec<MetadataRow> {

@@ -1,9 +1,11 @@
 //! Zero-copy views of tensors in the mapped files.
 
+use std::sync::Arc;
+
 use gguf_rs_lib::format::types::GGUFTensorType;
 use lapwing_quant::DType;
 
-use super::{Gguf, quoted, types};
+use super::{Gguf, Payload, quoted, types};
 use crate::error::{Error, Result};
 
 /// Where a tensor lies. Invariant: `start..start + length` is inside the map of `shard`.
@@ -53,6 +55,12 @@ impl<'a> Tensor<'a> {
     /// The payload, as in the file. Aligned to no more than the file's `general.alignment`, which may be 8.
     pub fn bytes(&self) -> &'a [u8] {
         &self.gguf.files[self.entry.shard].map.bytes()[self.entry.start..self.entry.start + self.entry.length]
+    }
+
+    /// The payload, on its own.
+    pub fn payload(&self) -> Payload {
+        let map = Arc::clone(&self.gguf.files[self.entry.shard].map);
+        Payload::new(map, self.entry.start..self.entry.start + self.entry.length)
     }
 
     /// Gives back the memory behind a part of the payload; reading it again fetches it from the file.

@@ -2,10 +2,11 @@
 //!
 //! [`pages`] knows ids, references and prefix hashes but no floats; [`store`] has the floats; [`sequence`] is one
 //! conversation's tokens and page table. A page is either free, or referenced, or cached (unreferenced, but findable by
-//! the hash of the tokens up to its end); never two of these.
+//! the hash of the tokens up to its end); never two of these. [`snapshot`] turns a sequence into bytes and back.
 
 pub mod pages;
 pub mod sequence;
+pub mod snapshot;
 pub mod store;
 
 pub use pages::Pages;

@@ -53,6 +53,11 @@ impl Store {
         self.shape
     }
 
+    /// How many layers there are.
+    pub fn layers(&self) -> usize {
+        self.layers.len()
+    }
+
     /// Keys and values of a layer.
     pub fn layer(&self, layer: usize) -> (Plane<'_>, Plane<'_>) {
         let (k, v) = &self.layers[layer];

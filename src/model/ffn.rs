@@ -133,6 +133,7 @@ impl Mlp {
         out: &mut [f32],
     ) {
         let (n, width) = (h.n(), self.ffn_down.cols());
+        c.tell(&["ffn_gate", "ffn_up"], h, None);
         s.gate.resize(n * width, 0.0);
         s.up.resize(n * width, 0.0);
         let mut products = [
@@ -142,6 +143,7 @@ impl Mlp {
         weight::run(c.team, h, is_prompt, &mut products);
         let part = |i: usize| i * width..(i + 1) * width;
         s.act.fill(c.team, n, |i, row| c.kernels.vector.silu_mul(&s.gate[part(i)], &s.up[part(i)], row));
+        c.tell(&["ffn_down"], &s.act, None);
         weight::run(c.team, &s.act, is_prompt, &mut [Product { weight: &self.ffn_down, rows: Rows::All, out }]);
     }
 }
@@ -168,10 +170,12 @@ impl Moe {
         out: &mut [f32],
     ) {
         let (n, e) = (h.n(), self.experts);
+        c.tell(&["ffn_gate_inp"], h, None);
         s.router.resize(n * e.count, 0.0);
         let router = Product { weight: &self.ffn_gate_inp, rows: Rows::All, out: &mut s.router };
         weight::run(c.team, h, is_prompt, &mut [router]);
         let r = self.route(c, &mut s.router, n);
+        c.tell(&["ffn_gate_exps", "ffn_up_exps"], h, Some(&r.tokens));
         let pairs = r.token_of.len();
         s.gate.resize(pairs * e.ffn, 0.0);
         s.up.resize(pairs * e.ffn, 0.0);
@@ -185,6 +189,7 @@ impl Moe {
         s.down.resize(pairs * width, 0.0);
         let ranges: Vec<Vec<u32>> =
             r.tokens.iter().zip(&r.first).map(|(t, &f)| (f as u32..(f + t.len()) as u32).collect()).collect();
+        c.tell(&["ffn_down_exps"], &s.act, Some(&ranges));
         let mut products = by_expert(&self.ffn_down_exps, &ranges, &mut s.down);
         weight::run(c.team, &s.act, &|pair| is_prompt(r.token_of[pair] as usize), &mut products);
         drop(products);

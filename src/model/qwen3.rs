@@ -144,13 +144,15 @@ impl Qwen3 {
         c.team.rows(&mut s.x, d, |i, row| self.token_embd.row(batch.tokens()[i] as usize, row));
         let all: Vec<usize> = (0..n).collect();
         for (layer, b) in self.blk.iter().enumerate() {
+            let c = Compute { layer: Some(layer), ..c };
             let part = |i: usize| i * d..(i + 1) * d;
             s.attn_in.fill(c.team, n, |i, row| v.rms_norm(&s.x[part(i)], &b.attn_norm, self.config.eps, row));
+            c.tell(&["attn_q", "attn_k", "attn_v"], &s.attn_in, None);
             b.attn.mix(c, batch, &s.attn_in, (store, layer), &mut s.attn);
-            // Behind the last attention only the rows whose logits are wanted matter.
-            let last = layer + 1 == self.blk.len();
-            let rows = if last { batch.wanted() } else { &all };
-            if last {
+            // Behind the last attention only the rows whose logits are wanted matter, unless somebody watches.
+            let narrow = layer + 1 == self.blk.len() && c.observe.is_none();
+            let rows = if narrow { batch.wanted() } else { &all };
+            if narrow {
                 rows.iter().enumerate().for_each(|(to, &from)| s.x.copy_within(part(from), to * d));
                 s.x.truncate(rows.len() * d);
             }
@@ -158,6 +160,7 @@ impl Qwen3 {
             let width = s.attn_out.k();
             let mixed = &s.attn.mixed;
             s.attn_out.fill(c.team, rows.len(), |i, row| row.copy_from_slice(&mixed[rows[i] * width..][..width]));
+            c.tell(&["attn_output"], &s.attn_out, None);
             s.delta.resize(rows.len() * d, 0.0);
             let output = Product { weight: &b.attn.attn_output, rows: Rows::All, out: &mut s.delta };
             weight::run(c.team, &s.attn_out, &is_prompt, &mut [output]);
@@ -172,7 +175,11 @@ impl Qwen3 {
     fn logits<'s>(&self, c: Compute<'_>, batch: &Batch, s: &'s mut Scratch) -> &'s [f32] {
         let (n, d) = (batch.wanted().len(), self.config.n_embd);
         let (norm, eps, x) = (&self.output_norm, self.config.eps, &s.x);
-        s.head_in.fill(c.team, n, |i, row| self.kernels.vector.rms_norm(&x[i * d..(i + 1) * d], norm, eps, row));
+        // The rows wanted are all that is left, unless somebody watches.
+        let place = |i: usize| if c.observe.is_some() { batch.wanted()[i] } else { i };
+        let residual = |i: usize| &x[place(i) * d..][..d];
+        s.head_in.fill(c.team, n, |i, row| self.kernels.vector.rms_norm(residual(i), norm, eps, row));
+        c.tell(if self.output.is_some() { &["output"] } else { &["token_embd"] }, &s.head_in, None);
         s.logits.resize(n * self.config.n_vocab, 0.0);
         let weight = self.output.as_ref().unwrap_or(&self.token_embd);
         let head = Product { weight, rows: Rows::All, out: &mut s.logits };

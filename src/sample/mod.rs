@@ -120,6 +120,17 @@ impl Sampler {
         self.count(token);
     }
 
+    /// Changes the presence penalty and how many of the last tokens the penalties look at, from the next token on.
+    pub fn set_presence(&mut self, presence_penalty: f32, repeat_last_n: i32) {
+        let chain = &mut self.params.chain;
+        (chain.presence_penalty, chain.repeat_last_n) = (presence_penalty, repeat_last_n);
+        self.counts.clear();
+        let (len, window) = (self.generated.len(), usize::try_from(repeat_last_n).unwrap_or(usize::MAX));
+        for &token in &self.generated[len.saturating_sub(window)..] {
+            *self.counts.entry(token).or_insert(0) += 1;
+        }
+    }
+
     /// Tokens accepted so far.
     pub fn generated(&self) -> &[u32] {
         &self.generated

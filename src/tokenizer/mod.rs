@@ -29,7 +29,7 @@ use crate::error::{Error, Result};
 use special::{Finder, Piece};
 
 /// The split before the merges, as Qwen2 and Qwen3 publish it.
-const SPLIT: &str = concat!(
+pub const SPLIT: &str = concat!(
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*",
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 );

@@ -3,19 +3,46 @@
 use crate::source::Source;
 
 /// Modules of the root crate, each with the modules it may name (`quant` is the crate lapwing_quant).
-const LAYERS: [(&str, &[&str]); 13] = [
+const LAYERS: [(&str, &[&str]); 20] = [
     ("error", &[]),
     ("gguf", &["error", "quant"]),
+    ("demo", &["error", "gguf"]),
     ("hub", &["error", "gguf"]),
     ("tokenizer", &["error", "gguf"]),
     ("chat", &["error", "gguf", "tokenizer"]),
+    ("convert", &["error", "gguf", "tokenizer", "quant"]),
     ("sample", &["error", "gguf"]),
+    ("imatrix", &["error", "gguf", "quant"]),
     ("kv", &["error", "quant"]),
     ("batch", &["error", "quant", "kv"]),
     ("model", &["error", "quant", "gguf", "kv", "batch"]),
-    ("engine", &["error", "model", "kv", "batch", "sample", "tokenizer", "gguf", "quant"]),
-    ("server", &["error", "engine", "chat", "sample", "tokenizer", "gguf"]),
-    ("cli", &["error", "hub", "engine", "server", "chat", "sample", "tokenizer", "gguf", "quant"]),
+    ("guard", &["error", "chat"]),
+    ("grammar", &["error", "tokenizer"]),
+    ("engine", &["error", "model", "kv", "batch", "sample", "tokenizer", "gguf", "quant", "guard", "grammar"]),
+    ("eval", &["error", "engine", "imatrix", "tokenizer", "gguf", "quant"]),
+    ("session", &["error", "engine", "chat", "gguf"]),
+    ("server", &["error", "engine", "session", "chat", "sample", "tokenizer", "gguf", "guard", "grammar"]),
+    (
+        "cli",
+        &[
+            "error",
+            "demo",
+            "hub",
+            "engine",
+            "eval",
+            "imatrix",
+            "convert",
+            "session",
+            "server",
+            "chat",
+            "sample",
+            "tokenizer",
+            "gguf",
+            "quant",
+            "guard",
+            "grammar",
+        ],
+    ),
     ("main", &["error", "cli"]),
 ];
 

@@ -6,8 +6,11 @@
 //! some NaN; tests/fixtures/formats has the proof.
 //!
 //! To add a format: write its file with one struct that implements [`Block`], name the module below, add one line to
-//! the list. The compiler then checks size and alignment. For the tests, add the format to scripts/dequant_golden.py,
+//! the list, and write how it is made in a file under [`crate::quantize`]. The compiler checks size and alignment. For the tests, add the format to scripts/dequant_golden.py,
 //! run it, and name the new fixture in quant/tests/formats.rs.
+
+use crate::quantize::lanes::Lanes;
+use crate::quantize::tile::{Encode, Tile};
 
 // Named one by one and not by the list's macro, because rustfmt does not look for modules inside macros.
 pub mod float;
@@ -45,6 +48,18 @@ pub fn blocks<B: Block<N>, const N: usize>(bytes: &[u8]) -> &[B] {
     // SAFETY: `bytes` covers exactly `count` values of `B`; `B` has alignment 1, and by the contract of `Block` any
     // bytes are a valid `B`. The result borrows from `bytes`.
     unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast(), count) }
+}
+
+/// [`blocks`], to be written.
+///
+/// # Panics
+/// If `bytes` is not a whole number of blocks.
+fn blocks_mut<B: Block<N>, const N: usize>(bytes: &mut [u8]) -> &mut [B] {
+    const { assert!(align_of::<B>() == 1 && size_of::<B>() > 0) };
+    let count = bytes.len() / size_of::<B>();
+    assert_eq!(count * size_of::<B>(), bytes.len(), "{} bytes are not whole blocks", bytes.len());
+    // SAFETY: as in `blocks`; and a `B` is nothing but bytes without padding, so any value of it is bytes.
+    unsafe { std::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast(), count) }
 }
 
 /// Dequantizes whole blocks of `B`.
@@ -110,6 +125,20 @@ macro_rules! formats {
         /// If `bytes` is not a whole number of blocks or `x` has not exactly as many values as they have weights.
         pub fn dot(dtype: DType, bytes: &[u8], x: &[f32]) -> f32 {
             match dtype { $(DType::$variant => dot_blocks::<$module::$variant, $block>(bytes, x),)* }
+        }
+
+        /// Quantizes the first weights of a tile to whole blocks, as many as `out` holds; see [`crate::quantize`].
+        /// Gives the number of blocks that were clamped to the format's range.
+        ///
+        /// # Panics
+        /// If `out` is not a whole number of blocks.
+        #[inline(always)]
+        pub(crate) fn encode<L: Lanes>(l: L, dtype: DType, tile: &Tile, out: &mut [u8]) -> usize {
+            match dtype {
+                $(DType::$variant => {
+                    $module::$variant::encode(l, tile, blocks_mut::<$module::$variant, $block>(out))
+                })*
+            }
         }
 
         $(const _: () = assert!(size_of::<$module::$variant>() == $bytes && align_of::<$module::$variant>() == 1);)*

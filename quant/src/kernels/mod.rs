@@ -71,6 +71,7 @@ pub struct Kernels {
     rows_cell: fn(DType) -> Cell,
     /// Row operations on f32.
     pub vector: VectorOps,
+    encode: unsafe fn(DType, &crate::quantize::tile::Tile, &mut [u8]) -> usize,
 }
 
 impl Kernels {
@@ -82,6 +83,13 @@ impl Kernels {
     /// The cell of a format that reads the file's own rows.
     pub fn rows_cell(&self, dtype: DType) -> Cell {
         (self.rows_cell)(dtype)
+    }
+
+    /// Quantizes the first weights of a tile to whole blocks, as many as `out` holds; every table gives the same bytes.
+    /// Gives the number of blocks that were clamped to the format's range.
+    pub(crate) fn encode(&self, dtype: DType, tile: &crate::quantize::tile::Tile, out: &mut [u8]) -> usize {
+        // SAFETY: the table's holder proves the ISA.
+        unsafe { (self.encode)(dtype, tile, out) }
     }
 }
 

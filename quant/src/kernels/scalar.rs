@@ -12,7 +12,8 @@ super::body::vector_ops!(
     narrow_f16 = crate::kernels::halves::narrow_f16
 );
 super::tile_f32::f32_tiles!(simd = crate::kernels::simd::Plain, widen_f16 = crate::kernels::halves::widen_f16);
+crate::quantize::lanes::encoder!(lanes = crate::quantize::lanes::Plain);
 
 /// The scalar table.
 pub(crate) static TABLE: Kernels =
-    Kernels { name: "scalar", supported: || true, cell: cell_f32, rows_cell: cell_f32, vector: vector::OPS };
+    Kernels { name: "scalar", supported: || true, cell: cell_f32, rows_cell: cell_f32, vector: vector::OPS, encode };

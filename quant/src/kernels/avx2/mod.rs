@@ -1,6 +1,7 @@
 //! The table for x86 with AVX2, FMA and f16 conversion: integer tiles over R16 panels, f32 tiles for the rest.
 
 mod decode;
+mod lanes;
 mod simd;
 mod tile;
 
@@ -29,9 +30,11 @@ super::tile_f32::f32_tiles!(
     widen_f16 = crate::kernels::avx2::widen_f16
 );
 
+crate::quantize::lanes::encoder!(enable = "avx2,fma,f16c", lanes = lanes::Avx2Lanes);
+
 /// The AVX2 table.
 pub(crate) static TABLE: Kernels =
-    Kernels { name: "avx2", supported: crate::isa::has_avx2, cell, rows_cell: cell_f32, vector: vector::OPS };
+    Kernels { name: "avx2", supported: crate::isa::has_avx2, cell, rows_cell: cell_f32, vector: vector::OPS, encode };
 
 fn cell(dtype: DType) -> Cell {
     let narrow = ActKinds { q8: true, ..ActKinds::default() };

@@ -3,6 +3,7 @@
 //! The f32 tiles and row operations are the shared bodies compiled for this ISA; conversions of halves are AVX2's.
 
 mod decode;
+mod lanes;
 mod simd;
 mod tile;
 
@@ -24,9 +25,17 @@ super::tile_f32::f32_tiles!(
     widen_f16 = crate::kernels::avx2::widen_f16
 );
 
+crate::quantize::lanes::encoder!(enable = "avx512f,avx512bw,avx512vl,avx512vnni", lanes = lanes::Avx512Lanes);
+
 /// The AVX-512 table.
-pub(crate) static TABLE: Kernels =
-    Kernels { name: "avx512", supported: crate::isa::has_avx512, cell, rows_cell: cell_f32, vector: vector::OPS };
+pub(crate) static TABLE: Kernels = Kernels {
+    name: "avx512",
+    supported: crate::isa::has_avx512,
+    cell,
+    rows_cell: cell_f32,
+    vector: vector::OPS,
+    encode,
+};
 
 fn cell(dtype: DType) -> Cell {
     let narrow = ActKinds { q8: true, ..ActKinds::default() };

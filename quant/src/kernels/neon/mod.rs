@@ -28,10 +28,12 @@ super::tile_f32::f32_tiles!(
     simd = crate::kernels::neon::simd::Neon,
     widen_f16 = crate::kernels::neon::widen_f16
 );
+// Plain lanes, which the compiler makes NEON's.
+crate::quantize::lanes::encoder!(enable = "neon", lanes = crate::quantize::lanes::Plain);
 
 /// The table of every 64-bit Arm.
 pub(crate) static TABLE: Kernels =
-    Kernels { name: "neon", supported: crate::isa::has_neon, cell, rows_cell: cell_f32, vector: vector::OPS };
+    Kernels { name: "neon", supported: crate::isa::has_neon, cell, rows_cell: cell_f32, vector: vector::OPS, encode };
 
 /// The table with the int8 dot product.
 pub(crate) static DOTPROD: Kernels = Kernels {
@@ -40,6 +42,7 @@ pub(crate) static DOTPROD: Kernels = Kernels {
     cell: cell_dotprod,
     rows_cell: cell_f32,
     vector: vector::OPS,
+    encode,
 };
 
 fn cell(dtype: DType) -> Cell {
