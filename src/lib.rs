@@ -11,6 +11,7 @@
 //! * [`demo`]: the tiny model that is part of the program;
 //! * [`session`]: conversations: what was said, what of it is in the cache, the file that keeps both;
 //! * [`hub`]: downloads from the Hugging Face hub, and models that are on this computer already;
+//! * [`plan`]: what a model needs and how fast it will be; [`doctor`]: what is wrong with machine, model and settings;
 //! * [`cli`]: the program; the only place that prints.
 //!
 //! Invariants: a model never changes after loading, all state is in the cache and in scratch; the same prompt, seed and
@@ -21,6 +22,7 @@ pub mod chat;
 pub mod cli;
 pub mod convert;
 pub mod demo;
+pub mod doctor;
 pub mod engine;
 pub mod error;
 pub mod eval;
@@ -31,6 +33,7 @@ pub mod hub;
 pub mod imatrix;
 pub mod kv;
 pub mod model;
+pub mod plan;
 pub mod sample;
 pub mod session;
 pub mod tokenizer;
