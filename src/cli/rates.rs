@@ -3,8 +3,11 @@
 use super::bench::machine;
 use super::model_args::ComputeArgs;
 use super::{output, term};
+use crate::engine::Engine;
 use crate::error::Result;
+use crate::gguf::Gguf;
 use crate::plan::rates::{self, Rates, Setup};
+use crate::plan::{Shape, Weights, speed};
 use lapwing_quant::cores::Cores;
 use lapwing_quant::kernels::Kernels;
 use std::path::PathBuf;
@@ -96,4 +99,44 @@ fn on_mains() -> Option<bool> {
 #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "macos")))]
 fn on_mains() -> Option<bool> {
     None
+}
+
+/// Part of the predicted speed below which a measurement no longer describes the machine.
+const FALLEN: f64 = 0.7;
+/// Fewer tokens say nothing.
+const ENOUGH: usize = 32;
+
+/// Compares the speed of an answer (`tokens` in `seconds`, behind `past` others) with what the kept rates predict, and
+/// forgets them when it has fallen by 30 %, so that they are measured anew before the next large model is loaded.
+pub fn heard(compute: &ComputeArgs, engine: &Engine, gguf: &Gguf, answer: (usize, f64), past: usize) {
+    let (tokens, seconds) = answer;
+    if tokens < ENOUGH || seconds <= 0.0 {
+        return;
+    }
+    let Ok(cores) = compute.cores() else { return };
+    let kernels = engine.kernels();
+    let Ok(Some(kept)) = rates(compute, &cores, kernels, Wanted::Kept) else { return };
+    let shape = Shape::of(engine.config(), gguf.tensor("output.weight").is_none());
+    let Ok(weights) = Weights::of(gguf, &shape) else { return };
+    let predicted = speed::decode_rate(&shape, &weights, &kept, past + tokens / 2);
+    if has_fallen(tokens as f64 / seconds, predicted)
+        && let Some(path) = file()
+    {
+        // Where it cannot be written nothing was kept either.
+        let _forgotten = rates::keep(&path, &kept.key, None);
+    }
+}
+
+fn has_fallen(measured: f64, predicted: f64) -> bool {
+    measured < FALLEN * predicted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fall_by_a_third_is_one() {
+        assert!(has_fallen(6.5, 10.0) && !has_fallen(7.5, 10.0) && !has_fallen(20.0, 10.0));
+    }
 }

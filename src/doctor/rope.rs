@@ -238,10 +238,10 @@ fn without_yarn(file: &FileFacts, flags: &RopeFlags, found: &mut Vec<Finding>) {
     }
 }
 
-/// Whether the base frequency is one of Qwen3's.
+/// Whether the base frequency is one of Qwen3's, in a file that has Qwen3's context: smaller models have their own.
 pub fn base(file: &FileFacts) -> Option<Finding> {
     let base = file.freq_base.unwrap_or(10_000.0);
-    (!BASES.contains(&base)).then(|| {
+    (file.context >= NATIVE && !BASES.contains(&base)).then(|| {
         Finding::warning(
             "rope-base-of-file",
             format!("the file's rope.freq_base is {base}, Qwen3's is 1000000"),

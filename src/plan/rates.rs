@@ -11,6 +11,7 @@ use lapwing_quant::threads::Pool;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// Formats that are measured; others go by the one of the nearest size.
 const FORMATS: [DType; 7] = [DType::Q3_K, DType::Q4_K, DType::Q5_K, DType::Q6_K, DType::Q8_0, DType::BF16, DType::F32];
@@ -18,6 +19,8 @@ const FORMATS: [DType; 7] = [DType::Q3_K, DType::Q4_K, DType::Q5_K, DType::Q6_K,
 const BYTES: (usize, usize) = (48 << 20, 192 << 20);
 /// Seconds after which a measurement is made anew: 30 days.
 pub const KEEP: u64 = 30 * 86_400;
+/// What a measurement may take; on a machine so busy that it takes longer, the rest is inferred.
+const PATIENCE: Duration = Duration::from_secs(4);
 /// A number of threads must be better than a smaller one by this to be chosen.
 const WORTH: f64 = 1.03;
 
@@ -84,13 +87,27 @@ pub fn measure(setup: &Setup<'_>, key: String, now: u64) -> Result<Rates> {
         Pool::new(most, &lapwing_quant::cores::pin_plan(cores, most).unwrap_or_default()).map_err(Error::limit)?;
     let bytes = setup.cache.map_or(BYTES.0, |cache| (2 * cache).clamp(BYTES.0, BYTES.1));
     let mut bench = Bench::new(DType::Q4_K, bytes, kernels, &pool).map_err(Error::limit)?;
-    let sweep: Vec<(usize, Rate)> = candidates.iter().map(|&n| (n, bench.rate(&pool, n))).collect();
+    let began = Instant::now();
+    let usual = lapwing_quant::cores::default_threads(cores).min(most);
+    let mut sweep: Vec<(usize, Rate)> = vec![(usual, bench.rate(&pool, usual))];
+    for &n in candidates.iter().filter(|&&n| n != usual) {
+        if began.elapsed() < PATIENCE / 2 {
+            sweep.push((n, bench.rate(&pool, n)));
+        }
+    }
+    sweep.sort_by_key(|(n, _)| *n);
     let best = |rate: fn(&Rate) -> f64| best(&sweep.iter().map(|(n, r)| (*n, rate(r))).collect::<Vec<_>>());
     let threads = setup.threads.0.unwrap_or_else(|| best(|r| r.bytes_per_second));
     let threads_batch = setup.threads.1.unwrap_or_else(|| best(|r| r.products_per_second));
     drop(bench);
     let mut formats = BTreeMap::new();
-    for dtype in FORMATS {
+    // The most usual first: whatever the patience, one is measured.
+    let mut order = FORMATS;
+    order.sort_by_key(|d| (*d != DType::Q4_K, *d != DType::Q6_K, *d != DType::Q8_0));
+    for dtype in order {
+        if !formats.is_empty() && began.elapsed() > PATIENCE {
+            break;
+        }
         let mut bench = Bench::new(dtype, bytes, kernels, &pool).map_err(Error::limit)?;
         let read = bench.rate(&pool, threads).bytes_per_second;
         let products = bench.rate(&pool, threads_batch).products_per_second;

@@ -11,12 +11,16 @@ use crate::kernels::Kernels;
 use crate::threads::Pool;
 use crate::weight::{self, Product, Rows, Weight};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Columns of the probed matrices: the width of a model of middle size.
 const COLS: usize = 4096;
 /// Rows of a prompt that are read together.
 const PROMPT: usize = 32;
+/// Rows of the matrix that a prompt is multiplied with: it is computing that takes the time, not memory.
+const PROMPT_ROWS: usize = 1024;
+/// A figure that takes longer than this is taken from fewer passes.
+const PATIENCE: Duration = Duration::from_millis(100);
 /// Every byte of the probed weights; as a scale (f16, bf16 or f32) an ordinary number.
 const FILL: u8 = 0x3c;
 
@@ -31,7 +35,9 @@ pub struct Rate {
 
 /// A matrix of one format, arranged for the kernels, with rows to multiply it with.
 pub struct Bench {
-    weight: Weight,
+    /// Larger than the cache, and a small one for prompts.
+    large: Weight,
+    small: Weight,
     one: Acts,
     many: Acts,
     out: Vec<f32>,
@@ -45,11 +51,15 @@ impl Bench {
     pub fn new(dtype: DType, bytes: usize, kernels: &'static Kernels, pool: &Pool) -> Result<Self, String> {
         let row = dtype.row_bytes(COLS).ok_or("no whole blocks")?;
         let rows = (bytes / row).next_multiple_of(16).max(16);
-        let mut content = Aligned::zeroed(rows * row)?;
-        content.fill(FILL);
-        let mut weight = Weight::new(dtype, rows, COLS, Bytes::Own(Arc::new(content)), kernels)?;
-        pool.enter(pool.threads(), |team| weight.repack(team))?;
-        let kinds: ActKinds = weight.acts();
+        let matrix = |rows: usize| {
+            let mut content = Aligned::zeroed(rows * row)?;
+            content.fill(FILL);
+            let mut weight = Weight::new(dtype, rows, COLS, Bytes::Own(Arc::new(content)), kernels)?;
+            pool.enter(pool.threads(), |team| weight.repack(team))?;
+            Ok::<Weight, String>(weight)
+        };
+        let (large, small) = (matrix(rows)?, matrix(rows.min(PROMPT_ROWS))?);
+        let kinds: ActKinds = large.acts();
         let (mut one, mut many) = (Acts::new(COLS, kinds, kernels), Acts::new(COLS, kinds, kernels));
         pool.enter(pool.threads(), |team| {
             let value = |i: usize, row: &mut [f32]| {
@@ -58,28 +68,29 @@ impl Bench {
             one.fill(team, 1, value);
             many.fill(team, PROMPT, value);
         });
-        Ok(Self { weight, one, many, out: vec![0.0; rows * PROMPT] })
+        let out = vec![0.0; rows.max(small.rows() * PROMPT)];
+        Ok(Self { large, small, one, many, out })
     }
 
     /// The rates with `threads` threads.
     pub fn rate(&mut self, pool: &Pool, threads: usize) -> Rate {
-        let Self { weight, one, many, out } = self;
-        let rows = weight.rows();
+        let Self { large, small, one, many, out } = self;
+        let (rows, prompt_rows) = (large.rows(), small.rows());
         let single = median(5, || {
             let out = &mut out[..rows];
             pool.enter(threads, |team| {
-                weight::run(team, one, &|_| false, &mut [Product { weight, rows: Rows::All, out }]);
+                weight::run(team, one, &|_| false, &mut [Product { weight: large, rows: Rows::All, out }]);
             });
         });
-        // A part of the matrix would do, but a matrix has one size; few passes keep it short.
-        let prompt = median(2, || {
+        let prompt = median(5, || {
+            let out = &mut out[..prompt_rows * PROMPT];
             pool.enter(threads, |team| {
-                weight::run(team, many, &|_| true, &mut [Product { weight, rows: Rows::All, out }]);
+                weight::run(team, many, &|_| true, &mut [Product { weight: small, rows: Rows::All, out }]);
             });
         });
         Rate {
-            bytes_per_second: weight.size() as f64 / single,
-            products_per_second: (rows * COLS * PROMPT) as f64 / prompt,
+            bytes_per_second: large.size() as f64 / single,
+            products_per_second: (prompt_rows * COLS * PROMPT) as f64 / prompt,
         }
     }
 }
@@ -112,16 +123,25 @@ pub fn region(pool: &Pool, threads: usize) -> f64 {
     seconds / REGIONS as f64
 }
 
-/// The median of the seconds that some passes take, after one that is not counted.
+/// The median of the seconds that some passes take, after one that is not counted unless [`PATIENCE`] is out.
 fn median(passes: usize, mut pass: impl FnMut()) -> f64 {
-    pass();
-    let mut times: Vec<f64> = (0..passes.max(1))
-        .map(|_| {
-            let started = Instant::now();
-            pass();
-            started.elapsed().as_secs_f64().max(1e-9)
-        })
-        .collect();
+    let began = Instant::now();
+    let mut timed = || {
+        let started = Instant::now();
+        pass();
+        started.elapsed().as_secs_f64().max(1e-9)
+    };
+    let mut times = vec![timed()];
+    for i in 0..passes {
+        if began.elapsed() > PATIENCE {
+            break;
+        }
+        let time = timed();
+        if i == 0 {
+            times.clear();
+        }
+        times.push(time);
+    }
     times.sort_unstable_by(f64::total_cmp);
     times[times.len() / 2]
 }

@@ -22,7 +22,7 @@ const EVERYWHERE: [&str; 8] =
     ["threads", "threads-batch", "isa", "no-repack", "no-pin", "cpu-mask", "cpu-range", "models-dir"];
 
 /// Flags that are about one call of the program, or secret.
-const NEVER: [&str; 9] = ["help", "version", "prompt", "file", "load", "hf-token", "cacert", "json", "show-config"];
+const NEVER: [&str; 9] = ["help", "version", "prompt", "file", "load", "hf-token", "cacert", "json", "force"];
 
 /// Variables that other parts of the program read.
 const OTHER_VARIABLES: [&str; 8] = [
