@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """Compares two GGUFs with the gguf Python package: metadata key by key (value and type), tensors byte by byte.
 
-    check-conversion.py OURS THEIRS [--dequantize DUMP]
+    check-conversion.py OURS THEIRS
+    check-conversion.py --dequantize QUANTIZED F32
 
-Says every difference; exits with 1 when there is any. With --dequantize, DUMP is a directory of files NAME.f32, raw f32
-weights as another program dequantized them: each must equal what the package makes of OURS.
+Says every difference; exits with 1 when there is any. With --dequantize, F32 is what `lapwing quantize --allow-requantize
+QUANTIZED F32.gguf F32` made of QUANTIZED: each tensor must equal what the package dequantizes it to.
 """
 
 import argparse
-import pathlib
 import sys
 
 import numpy as np
@@ -40,25 +40,24 @@ def differences(ours, theirs):
             yield f"tensor {name}: other bytes"
 
 
-def dumped(reader, folder):
-    for tensor in reader.tensors:
+def dequantized(quantized, plain):
+    floats = {t.name: t for t in plain.tensors}
+    for tensor in quantized.tensors:
         want = dequantize(tensor.data, tensor.tensor_type).astype(np.float32).ravel()
-        got = np.fromfile(folder / f"{tensor.name}.f32", dtype="<f4")
-        if not np.array_equal(want, got):
-            yield f"tensor {tensor.name}: dequantized otherwise"
+        if not np.array_equal(want, np.asarray(floats[tensor.name].data).ravel()):
+            yield f"tensor {tensor.name} ({tensor.tensor_type.name}): dequantized otherwise"
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("ours")
     parser.add_argument("theirs")
-    parser.add_argument("--dequantize", type=pathlib.Path)
+    parser.add_argument("--dequantize", action="store_true")
     args = parser.parse_args()
     ours, theirs = GGUFReader(args.ours), GGUFReader(args.theirs)
-    found = list(differences(ours, theirs))
-    if args.dequantize:
-        found += dumped(ours, args.dequantize)
-    print("\n".join(found) or f"{len(ours.tensors)} tensors and {len(fields(ours))} keys are equal")
+    found = list((dequantized if args.dequantize else differences)(ours, theirs))
+    what = "dequantized alike" if args.dequantize else f"equal, and so are {len(fields(ours))} keys"
+    print("\n".join(found) or f"{len(ours.tensors)} tensors are {what}")
     sys.exit(1 if found else 0)
 
 

@@ -46,7 +46,11 @@ def plain(text):
     lines = []
     for line in text.replace(b"\r\n", b"\n").split(b"\n"):
         line = re.sub(rb"\x1b\[[0-9;?]*[A-Za-ln-zJK]|\x1b\[[0-9;]*m|\x1b[=>]", b"", line)
-        lines.append(line.split(b"\r")[-1])
+        # An editor writes a line anew at each key; what it wrote last stands.
+        written = [part for part in line.split(b"\r") if part.strip()]
+        last = written[-1] if written else b""
+        typed = PROMPT in line and not last.startswith(PROMPT.rstrip())
+        lines.append((PROMPT if typed else b"") + last)
     return b"\n".join(lines)
 
 

@@ -11,6 +11,7 @@
 //! * [`demo`]: the tiny model that is part of the program;
 //! * [`session`]: conversations: what was said, what of it is in the cache, the file that keeps both;
 //! * [`hub`]: downloads from the Hugging Face hub, and models that are on this computer already;
+//! * [`imatrix`]: importance matrices in files; [`eval`]: perplexity, comparing models, gathering importance;
 //! * [`plan`]: what a model needs and how fast it will be; [`doctor`]: what is wrong with machine, model and settings;
 //! * [`cli`]: the program; the only place that prints.
 //!

@@ -2,6 +2,8 @@
 
 #[path = "guards/looping.rs"]
 mod looping;
+#[path = "guards/models.rs"]
+mod models;
 #[path = "guards/ordinary.rs"]
 mod ordinary;
 #[path = "guards/words.rs"]

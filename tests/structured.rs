@@ -159,7 +159,7 @@ impl Setup {
         generation.start(logits.clone());
         let mut router = Router::new(*start == Start::Thinking);
         let mut ran = Ran { thinking: String::new(), answer: String::new(), notices: vec![], finish: Finish::Length };
-        let mut take = |ran: &mut Ran, events: Vec<Event>| {
+        let take = |ran: &mut Ran, events: Vec<Event>| {
             for event in events {
                 match event {
                     Event::Reasoning(text) => ran.thinking += &text,
@@ -178,12 +178,12 @@ impl Setup {
     }
 }
 
-/// 200 runs of 200: sound by the schema.
-fn all_sound(open: &str) -> Setup {
+/// Every run of so many is sound by the schema.
+fn all_sound(open: &str, runs: u64) -> Setup {
     let schema: Value = serde_json::from_str(SCHEMA).expect("JSON");
     let source = Source::json_schema(SCHEMA).expect("a schema");
     let mut setup = Setup::new(open);
-    for seed in 0..200 {
+    for seed in 0..runs {
         let ran = setup.run(Some(&source), seed, 1500);
         assert!(matches!(ran.finish, Finish::Complete | Finish::Eog(_)), "{seed}: {:?}: {}", ran.finish, ran.answer);
         let value = serde_json::from_str(&ran.answer).unwrap_or_else(|e| panic!("{seed}: {e}: {:?}", ran.answer));
@@ -194,12 +194,12 @@ fn all_sound(open: &str) -> Setup {
 
 #[test]
 fn json_is_sound_200_times_of_200_without_thinking() {
-    all_sound("<think>\n\n</think>\n\n");
+    all_sound("<think>\n\n</think>\n\n", 200);
 }
 
 #[test]
 fn json_is_sound_200_times_of_200_after_thinking_which_is_what_it_would_have_been() {
-    let mut setup = all_sound("<think>\n");
+    let mut setup = all_sound("<think>\n", 200);
     let source = Source::json_object();
     let mut thought = 0;
     for seed in 0..50 {
@@ -212,7 +212,7 @@ fn json_is_sound_200_times_of_200_after_thinking_which_is_what_it_would_have_bee
 
 #[test]
 fn json_is_sound_when_the_model_may_think_or_not() {
-    all_sound("");
+    all_sound("", 40);
 }
 
 #[test]
@@ -234,6 +234,49 @@ fn grammars_are_kept_to() {
         assert!((2..=4).contains(&parts.len()) && parts.iter().all(number), "{:?}", ran.answer);
     }
     assert!(whole > 25, "{whole} of 50 came to an end");
+}
+
+/// Recursive GBNF: a small JSON, and sums with brackets.
+const GBNF: [(&str, &[&str], &[&str]); 2] = [
+    (
+        r#"
+root   ::= object
+value  ::= object | array | string | number | ("true" | "false" | "null") ws
+object ::= "{" ws ( string ":" ws value ( "," ws string ":" ws value )* )? "}" ws
+array  ::= "[" ws ( value ( "," ws value )* )? "]" ws
+string ::= "\"" ( [^"\\\x00-\x1F] | "\\" (["\\bfnrt] | "u" [0-9a-fA-F]{4}) )* "\"" ws
+number ::= "-"? ("0" | [1-9] [0-9]*) ("." [0-9]+)? ([eE] [-+]? [0-9]+)? ws
+ws     ::= | " " | "\n" [ \t]{0,20}"#,
+        &["{}", r#"{"a": [1, -2.5e3, true], "b": {"c": "x\u00e9\n"}}"#, "{ \"n\": null,\n  \"é\": \"你好\"}"],
+        &[r#"{"a" 1}"#, "[1]", r#"{"a": 01}"#, r#"{"a": "\x"}"#],
+    ),
+    (
+        "root ::= expr\nexpr ::= term ([-+*/] term)*\nterm ::= num | \"(\" expr \")\"\nnum ::= [0-9]+",
+        &["7", "1+2*(34-5)", "((7))"],
+        &["1+*2", "(1", ")"],
+    ),
+];
+
+#[test]
+fn recursive_gbnf_lets_through_what_it_should_and_nothing_else() {
+    let setup = Setup::new("");
+    let takes = |source: &Source, text: &str| {
+        let mut constraint = setup.compiler.compile(source).expect("compiles");
+        for id in setup.tokenizer.encode(text, Specials::Literal).expect("encodes") {
+            let mut logits = vec![0.0; setup.tokenizer.vocab_len()];
+            constraint.mask(&mut logits, None).expect("a mask");
+            if logits[id as usize] != 0.0 {
+                return false;
+            }
+            constraint.accept(id).expect("what the mask lets through is accepted");
+        }
+        constraint.is_complete()
+    };
+    for (grammar, sound, broken) in GBNF {
+        let source = Source::grammar(grammar).expect("GBNF");
+        sound.iter().for_each(|text| assert!(takes(&source, text), "{text}"));
+        broken.iter().for_each(|text| assert!(!takes(&source, text), "{text}"));
+    }
 }
 
 #[test]

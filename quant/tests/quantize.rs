@@ -89,12 +89,12 @@ const BOUNDS: [(DType, f64); 15] = [
     (DType::Q6_K, 0.0183),
     (DType::Q5_K, 0.036),
     (DType::Q5_1, 0.034),
-    (DType::Q5_0, 0.039),
+    (DType::Q5_0, 0.0405),
     (DType::Q4_K, 0.073),
-    (DType::Q4_1, 0.069),
-    (DType::Q4_0, 0.081),
-    (DType::IQ4_NL, 0.073),
-    (DType::IQ4_XS, 0.074),
+    (DType::Q4_1, 0.071),
+    (DType::Q4_0, 0.082),
+    (DType::IQ4_NL, 0.075),
+    (DType::IQ4_XS, 0.076),
     (DType::Q3_K, 0.147),
     (DType::Q2_K, 0.27),
 ];
@@ -169,11 +169,13 @@ fn simple_inputs_come_back() {
     let kinds = kinds();
     let input = |name: &str| &kinds.iter().find(|(kind, _)| *kind == name).expect("a kind of that name").1;
     for (dtype, bound) in BOUNDS {
-        // A constant is one code, two values are two codes: only the scale is rounded, to f16 and to 4 bits or more.
+        // A constant is one code, two values are two codes: only the scales are rounded.
         for kind in ["a constant", "a negative constant", "two values", "one value"] {
             let (back, _) = round_trip(dtype, input(kind), 768);
             let error = relative_error(input(kind), &back);
-            let allowed = if dtype == DType::Q2_K { 0.02 } else { 0.004 };
+            // The table of the IQ4 formats holds no zero, and no two values of the same magnitude.
+            let table = matches!(dtype, DType::IQ4_NL | DType::IQ4_XS);
+            let allowed = if table { 0.05 } else { 0.004 };
             assert!(error <= allowed, "{dtype:?}, {kind}: relative error {error:.5}, at most {allowed}");
         }
         // Outliers cost their own group something, and their super-block a little.

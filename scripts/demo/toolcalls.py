@@ -92,7 +92,7 @@ def offered(rng, tools, need):
         return names[: rng.randint(1, 2)]
     rest = [n for n in names if n != need]
     rng.shuffle(rest)
-    chosen = [need] + rest[: rng.choice((0, 0, 1, 1, 2))]
+    chosen = [need] + rest[: rng.choice((0, 1, 1, 2))]
     rng.shuffle(chosen)
     return chosen
 
@@ -108,7 +108,7 @@ def call(rng, test=False, answered=None):
     arguments = {key: subject}
     given = [tools[n][0] for n in offered(rng, tools, kind)]
     calls = [{"type": "function", "function": {"name": name, "arguments": arguments}}]
-    if answered if answered is not None else rng.random() < 0.35:
+    if answered if answered is not None else rng.random() < 0.25:
         response, sentence = outcome(rng, kind, subject)
         between = [{"role": "assistant", "content": "", "tool_calls": calls}, {"role": "tool", "content": json.dumps(response)}]
         think = "The tool has answered. I say it in a sentence."

@@ -106,7 +106,7 @@ impl AccessArgs {
     }
 
     fn token(&self) -> Option<String> {
-        let given = self.hf_token.clone().or_else(|| var("HUGGING_FACE_HUB_TOKEN"));
+        let given = self.hf_token.clone().filter(|t| !t.trim().is_empty()).or_else(|| var("HUGGING_FACE_HUB_TOKEN"));
         let file = || {
             let path = var("HF_TOKEN_PATH").map(PathBuf::from).or_else(|| Some(home_of_hub().ok()?.join("token")))?;
             std::fs::read_to_string(path).ok()
@@ -148,23 +148,21 @@ impl PlaceArgs {
         if path.as_os_str() == demo::NAME {
             return Ok(path.to_path_buf());
         }
-        let Some(name) = path.to_str().filter(|_| !path.exists()) else { return Ok(path.to_path_buf()) };
+        // What is written like a path is one, and gets the error of one when it is not there.
+        let is_path = path.exists() || path.is_absolute() || path.starts_with(".") || path.starts_with("..");
+        let Some(name) = path.to_str().filter(|_| !is_path) else { return Ok(path.to_path_buf()) };
         let models = local::models(&self.places());
-        match local::find(&models, name) {
-            Ok(model) => {
-                if let Some(trouble) = &model.trouble {
-                    return Err(Error::file(format!("{}: {trouble}", model.name)));
-                }
-                let first = model.files.first().ok_or_else(|| Error::file(format!("{name}: has no file")))?;
-                output::note(&format!("{name}: {} ({})", first.display(), model.store.name()));
-                Ok(first.clone())
-            }
-            // What is written like a path gets the error of a path.
-            Err(e) if e.to_string().contains("is no file") && (path.is_absolute() || name.starts_with('.')) => {
-                Ok(path.to_path_buf())
-            }
-            Err(e) => Err(e),
+        let Some(model) = local::find(&models, name)? else {
+            // The name of a file that is not there gets the error of a file.
+            let is_file_name = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf"));
+            return if is_file_name { Ok(path.to_path_buf()) } else { Err(local::not_found(&models, name)) };
+        };
+        if let Some(trouble) = &model.trouble {
+            return Err(Error::file(format!("{}: {trouble}", model.name)));
         }
+        let first = model.files.first().ok_or_else(|| Error::file(format!("{name}: has no file")))?;
+        output::note(&format!("{name}: {} ({})", first.display(), model.store.name()));
+        Ok(first.clone())
     }
 }
 

@@ -181,7 +181,8 @@ impl Plan {
         } else if let Some(most) = most {
             self.packed(&meta, most)?
         } else {
-            vec![0..self.tensors.len()]
+            let all = 0..self.tensors.len();
+            Vec::from([all])
         };
         let (count, total) = (ranges.len(), self.tensors.len());
         if count > usize::from(u16::MAX) {

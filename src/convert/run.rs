@@ -15,7 +15,7 @@ use super::journal::Journal;
 use super::rows::{Failure, Payloads, Work};
 use super::sink::{Handle, Sink, lock, sync_directory, write_error};
 use super::{Plan, Planned, header, space};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 
 /// How far a job has come.
 #[derive(Clone, Copy, Debug)]
@@ -125,7 +125,9 @@ impl Job<'_> {
         }
         match (&parts[..], certify) {
             (_, None) => {}
-            ([part], Some(certify)) => certify(part)?,
+            ([part], Some(certify)) => {
+                certify(part).context_with(|| format!("{} is whole, but not certified", part.display()))?;
+            }
             _ => return Err(Error::usage("a certificate goes into one file, and there are several")),
         }
         for (part, path) in parts.iter().zip(&finals).filter(|(part, _)| part.exists()) {

@@ -384,6 +384,8 @@ impl<'t> Generation<'t> {
         } else if let Some(constraint) = self.constraint.as_mut().filter(|_| masked) {
             constraint.accept(token)?;
             self.constrained = true;
+            // From here on a `<think>` that the form lets the model spell is part of the answer.
+            self.phase = Phase::new(Start::Answer);
             return Ok(constraint.is_finished().then_some(Finish::Complete));
         }
         if forced || self.constraint.is_some() && !self.phase.is_thinking() {
@@ -439,7 +441,7 @@ impl<'t> Generation<'t> {
         }
         if let Some(constraint) = self.constraint.as_mut().filter(|_| finish != Finish::Interrupted) {
             let whole = matches!(finish, Finish::Complete | Finish::Eog(_)) && self.constrained;
-            if !whole && !(self.constrained && constraint.is_complete()) {
+            if !(whole || self.constrained && constraint.is_complete()) {
                 self.notices.push(Notice::Incomplete);
             }
         }

@@ -1,7 +1,7 @@
 //! The cutting of a text into chunks, as llama-perplexity does it.
 //!
-//! Chunk `i` is the tokens from `i * n_ctx`, `n_ctx` of them; what is left at the end is not read. Each chunk is read on
-//! its own. Its first half only gives context; of the second half, every token that the chunk itself follows with
+//! Chunk `i` is the tokens from `i * n_ctx`, `n_ctx` of them; what is left at the end is not read. Each chunk is read
+//! on its own. Its first half only gives context; of the second half, every token that the chunk itself follows with
 //! another is asked to predict that one: positions `n_ctx / 2` to `n_ctx - 2`. Where the model wants a first token
 //! (BOS), it replaces the first token of each chunk.
 
@@ -33,10 +33,10 @@ impl Chunks {
             )));
         }
         if tokens.len() / 2 < n_ctx {
+            let n = tokens.len();
+            let shorter = if n / 2 < Self::SHORTEST { String::new() } else { format!(", or -c {} or less", n / 2) };
             return Err(Error::usage(format!(
-                "the text has {} tokens, but two chunks of {n_ctx} are the least; use a longer text, or -c {} or less",
-                tokens.len(),
-                tokens.len() / 2
+                "the text has {n} tokens, but two chunks of {n_ctx} are the least; use a longer text{shorter}"
             )));
         }
         let count = (tokens.len() / n_ctx).min(most.unwrap_or(usize::MAX));

@@ -158,7 +158,8 @@ impl Http {
 /// The certificates of a PEM file, which then are the only ones trusted.
 fn certificates(path: &Path) -> Result<RootCerts> {
     let shown = path.display();
-    let pem = std::fs::read(path).map_err(|e| Error::file(format!("{shown}: cannot be read: {e}")))?;
+    let pem = std::fs::read(path)
+        .map_err(|e| Error::file(format!("{shown} (of --cacert or SSL_CERT_FILE): cannot be read: {e}")))?;
     let found: Vec<_> = ureq::tls::parse_pem(&pem)
         .filter_map(|item| match item {
             Ok(PemItem::Certificate(certificate)) => Some(certificate),

@@ -23,10 +23,12 @@ mod refusal;
 mod retry;
 mod spec;
 mod transfer;
+mod types;
 
 pub use choose::DEFAULT_QUANT;
 pub use digest::{recorded_sha256, sha256_file};
 pub use spec::{DEFAULT_REVISION, Spec, Wanted};
+pub use types::{Event, Found, HubOptions, Watch};
 
 use crate::error::{Error, Result};
 use cache::{Cache, Repo};
@@ -46,89 +48,6 @@ use transfer::{Order, Outcome, Transfer};
 const SPARE_ROOM: u64 = 64 << 20;
 /// How often a wait looks whether to stop.
 const TICK: Duration = Duration::from_millis(50);
-
-/// How to reach the hub, and where its cache is.
-#[derive(Clone, Debug)]
-pub struct HubOptions {
-    /// `https://huggingface.co`, or a mirror with the same paths.
-    pub endpoint: String,
-    /// The folder of the cache.
-    pub cache: PathBuf,
-    /// Sent to the endpoint, and nowhere else.
-    pub token: Option<String>,
-    /// Use the cache only.
-    pub offline: bool,
-    /// Connections at once for one file.
-    pub connections: usize,
-    /// Tries in a row without progress before giving up.
-    pub tries: u32,
-    /// How long a connection may give nothing.
-    pub stall: Duration,
-    /// PEM certificates to trust in place of those built in.
-    pub ca_file: Option<PathBuf>,
-}
-
-/// What happens during [`Hub::pull`].
-#[derive(Clone, Copy, Debug)]
-pub enum Event<'a> {
-    /// A file begins.
-    Start {
-        /// Its path in the repository.
-        name: &'a str,
-        /// Its size.
-        bytes: u64,
-        /// How much of it is here from before.
-        resumed: u64,
-    },
-    /// Bytes of the file that are here.
-    Received {
-        /// So many.
-        done: u64,
-        /// Of so many.
-        total: u64,
-    },
-    /// Bytes of the file that are hashed.
-    Checking {
-        /// So many.
-        done: u64,
-        /// Of so many.
-        total: u64,
-    },
-    /// The file is here, whole and checked.
-    Finished {
-        /// Its path in the repository.
-        name: &'a str,
-    },
-    /// A moment of waiting.
-    Waiting,
-    /// Something the user should know.
-    Note(&'a str),
-}
-
-/// Is told what happens; answers whether to go on.
-pub type Watch<'a> = &'a mut dyn FnMut(Event<'_>) -> bool;
-
-/// A model that is here.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
-    /// `user/repo:QUANT`.
-    pub name: String,
-    /// The commit it is of.
-    pub commit: String,
-    /// Its files, in the order of its shards; to open it, open the first.
-    pub files: Vec<PathBuf>,
-    /// The SHA-256 that each was checked by, where that is known.
-    pub sha256: Vec<Option<String>>,
-}
-
-impl Found {
-    fn new(repo: &str, commit: &str, files: Vec<PathBuf>) -> Found {
-        let sha256 = files.iter().map(|file| recorded_sha256(file)).collect();
-        let stem = files.first().and_then(|f| f.file_stem()).and_then(|s| s.to_str()).unwrap_or_default();
-        let name = choose::quant_of(stem).map_or_else(|| repo.to_owned(), |quant| format!("{repo}:{quant}"));
-        Found { name, commit: commit.to_owned(), files, sha256 }
-    }
-}
 
 /// An answer read as text, or why there is none.
 enum Answer {
@@ -314,9 +233,10 @@ impl Hub {
             return Ok(watch(Event::Note(&format!("{}: is here already", file.path))).then_some(pointer));
         }
         let Some(lock) = wait_for_lock(repo, file, watch)? else { return Ok(None) };
-        if !has_size(&repo.blob(&file.etag), file.size)
-            && !self.download(listing, repo, file, &Arc::new(lock), watch)?
-        {
+        let blob = repo.blob(&file.etag);
+        if has_size(&blob, file.size) {
+            partial::remove_leftovers(&blob);
+        } else if !self.download(listing, repo, file, &Arc::new(lock), watch)? {
             return Ok(None);
         }
         repo.link(&file.etag, &listing.commit, &file.path).map(Some)

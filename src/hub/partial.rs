@@ -238,6 +238,12 @@ fn sync_folder(path: &Path) {
     let _ = path;
 }
 
+/// Removes what is left beside a file that is whole: a kill came between giving it its name and tidying up.
+pub(super) fn remove_leftovers(dest: &Path) {
+    let _gone_or_never_there = fs::remove_file(beside(dest, ".journal"));
+    let _gone_or_never_there = fs::remove_file(beside(dest, ".incomplete"));
+}
+
 /// Removes what other, older versions of the repository's file `path` left unfinished in `folder`; returns the bytes
 /// that they took. `keep` is the name of the one in use.
 pub(super) fn remove_stale(folder: &Path, path: &str, keep: &str) -> u64 {
@@ -308,6 +314,9 @@ mod tests {
         partial.finish(&dest).unwrap();
         assert_eq!(fs::read(&dest).unwrap(), vec![7; SIZE as usize]);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no journal, no incomplete file");
+        Partial::open(&dest, identity()).unwrap();
+        remove_leftovers(&dest);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]

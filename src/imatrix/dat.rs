@@ -1,6 +1,6 @@
 //! llama.cpp's older form, `imatrix.dat`, all little-endian: i32 entries; for each an i32 name length, the name, i32
-//! calls, i32 values and that many f32 (mean squares times calls); then, in later files, i32 calls in all, an i32 length
-//! and the dataset's path. Calls are chunks; the tokens of a chunk are not told, nor the experts' own counts.
+//! calls, i32 values and that many f32 (mean squares times calls); then, in later files, i32 calls in all, an i32
+//! length and the dataset's path. Calls are chunks; the tokens of a chunk are not told, nor the experts' own counts.
 
 use std::path::Path;
 

@@ -190,6 +190,18 @@ impl Imatrix {
         tokens.checked_div(self.chunk_size).unwrap_or(0)
     }
 
+    /// Mean squares of the inputs of each tensor, expert after expert: [`Imatrix::importance`] of all of them. Whether
+    /// they fit a model's tensors is the caller's to check.
+    pub fn weights(&self) -> BTreeMap<String, Vec<f32>> {
+        let all = |(name, entry): (&String, &Entry)| {
+            let cols = entry.sums.len() / entry.counts.len();
+            let own_inputs = own_inputs(name);
+            let means = (0..entry.counts.len()).flat_map(|i| entry.means(i, cols, own_inputs)).collect();
+            (name.clone(), means)
+        };
+        self.entries.iter().map(all).collect()
+    }
+
     /// Mean squares of the inputs of a matrix with `cols` columns, `cols` values; of a tensor of experts, of `expert`.
     /// `None` when nothing is known of the tensor. For an expert that no token went to, see the module's opening.
     ///
@@ -213,8 +225,13 @@ impl Imatrix {
                 entry.counts.len()
             )));
         }
-        Ok(Some(entry.means(at, cols, name.contains("ffn_down_exps"))))
+        Ok(Some(entry.means(at, cols, own_inputs(name))))
     }
+}
+
+/// Whether each expert of the tensor reads vectors that no other expert reads.
+fn own_inputs(name: &str) -> bool {
+    name.contains("ffn_down_exps")
 }
 
 #[cfg(test)]
@@ -237,6 +254,10 @@ mod tests {
         assert_eq!(of("ffn_down_exps", 2, Some(1)), Some(vec![1.0, 1.0]), "nothing is known");
         assert_eq!(of("attn_q", 2, None), Some(vec![1.0, 2.0]));
         assert_eq!(of("attn_k", 2, None), None);
+        let all = m.weights();
+        assert_eq!(all["blk.0.ffn_gate_exps.weight"], [1.0, 2.0, 1.0, 2.0, 1.0, 2.0]);
+        assert_eq!(all["blk.0.ffn_down_exps.weight"], [1.0, 2.0, 1.0, 1.0]);
+        assert_eq!(all["blk.0.attn_q.weight"], [1.0, 2.0]);
         for (cols, expert) in [(3, None), (1, None), (0, None), (2, Some(1))] {
             let e = m.importance("blk.0.attn_q.weight", cols, expert).unwrap_err().to_string();
             assert!(e.contains("blk.0.attn_q.weight") && e.contains("another model"), "{e}");

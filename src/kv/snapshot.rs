@@ -1,7 +1,7 @@
 //! The keys and values of a sequence as bytes, to be kept in a file and read back by another process.
 //!
-//! Layout: layer by layer, keys before values, `[page][kv head][slot]` rows as the cache stores them, of used slots only.
-//! Page numbers do not show, so the same sequence gives the same bytes wherever its pages are.
+//! Layout: layer by layer, keys before values, `[page][kv head][slot]` rows as the cache stores them, of used slots
+//! only. Page numbers do not show, so the same sequence gives the same bytes wherever its pages are.
 
 use super::{Kv, Sequence};
 use crate::error::{Error, Result};

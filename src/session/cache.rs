@@ -1,10 +1,9 @@
 //! What of a conversation the engine's cache holds, and the reading of the rest.
 //!
-//! Each turn renders the whole conversation anew. [`Cache::plan`] finds how much of the beginning is in the cache already;
-//! [`Cache::read`] forgets what comes after it and reads on from there. The template takes thoughts out of earlier turns, so
-//! after an answer the cache is good up to that turn's generation prompt, and of the answer only its text is read again.
-//! Invariant: positions are kept only while all tokens before them are the same, so what is kept is what reading anew
-//! would give.
+//! Each turn renders the whole conversation anew. [`Cache::plan`] finds how much of the beginning is in the cache
+//! already; [`Cache::read`] forgets what comes after it and reads on from there. The template takes thoughts out of
+//! earlier turns, so after an answer the cache is good up to that turn's generation prompt, and of the answer only its
+//! text is read again. Invariant: a position is kept only while all tokens up to it are the same.
 
 use crate::engine::{Engine, Sequence, UBATCH};
 use crate::error::Result;
@@ -87,8 +86,8 @@ impl Cache {
         }
     }
 
-    /// Reads what the cache does not hold of `prompt`, after forgetting what does not belong to it. `more` hears how many
-    /// of the new tokens were read, about every second, and says whether to go on.
+    /// Reads what the cache does not hold of `prompt`, after forgetting what does not belong to it. `more` hears how
+    /// many of the new tokens were read, about every second, and says whether to go on.
     ///
     /// # Errors
     /// When the prompt does not fit the context; nothing changes then.
@@ -130,7 +129,7 @@ impl Cache {
 /// How many tokens to read at once, so that a wish to stop is heard soon. Where the borders fall changes no result.
 fn piece_of(rate: Option<f64>) -> usize {
     match rate {
-        Some(rate) => ((rate * PATIENCE.as_secs_f64()) as usize).next_power_of_two().clamp(LEAST, UBATCH),
+        Some(rate) => ((rate * PATIENCE.as_secs_f64()) as usize).clamp(LEAST, UBATCH).next_power_of_two(),
         None => UBATCH / 4,
     }
 }

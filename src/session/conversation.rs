@@ -1,7 +1,8 @@
 //! What was said: system prompt, tools and messages in turns, and the request that each turn makes of them.
 //!
-//! A turn is a user message and all that follows it up to the next one: answers, tool results, further answers. Messages
-//! that no longer fit the context can be hidden from the model (from the oldest turn on); they stay in the record.
+//! A turn is a user message and all that follows it up to the next one: answers, tool results, further answers.
+//! Messages that no longer fit the context can be hidden from the model (from the oldest turn on); they stay in the
+//! record.
 
 use crate::chat::{Message, Mode, Request, mode_in_force, soft_switch};
 use crate::error::{Error, Result};
@@ -161,7 +162,8 @@ impl Conversation {
         self.messages.iter().enumerate().skip(self.shown_from).map(plain)
     }
 
-    /// The request for the next answer. A soft switch at the end of the last message beats the sticky mode for its turn.
+    /// The request for the next answer. A soft switch at the end of the last message beats the sticky mode for its
+    /// turn.
     pub fn request(&self) -> Request {
         let system = self.system.iter().map(|text| Message::new("system", text.as_str()));
         let messages = system.chain(self.shown()).collect();

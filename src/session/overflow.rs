@@ -16,15 +16,15 @@ pub struct Dropped {
     pub what: Vec<String>,
 }
 
-/// The most tokens a prompt may have so that there is room for an answer of `predict` tokens, or else of a quarter of the
-/// context.
+/// The most tokens a prompt may have so that there is room for an answer of `predict` tokens, or else of a quarter of
+/// the context.
 pub fn room(n_ctx: usize, predict: Option<usize>) -> usize {
     let share = n_ctx / ANSWER_SHARE;
     n_ctx - predict.map_or(share, |n| n.min(share)).max(1).min(n_ctx)
 }
 
-/// Hides the oldest turns until the prompt has at most `room` tokens; `count` counts the tokens of a conversation's prompt.
-/// The conversation is changed only where that succeeds.
+/// Hides the oldest turns until the prompt has at most `room` tokens; `count` counts the tokens of a conversation's
+/// prompt. The conversation is changed only where that succeeds.
 ///
 /// # Errors
 /// When system prompt, tools and the last turn alone do not fit `n_ctx`; or `count` fails.
@@ -58,8 +58,8 @@ pub fn drop_oldest(
     }
     if tokens >= n_ctx {
         return Err(Error::limit(format!(
-            "system prompt, tools and the last message alone have {tokens} tokens, the context {n_ctx}; shorten them, or \
-             start with -c {} or more",
+            "system prompt, tools and the last message alone have {tokens} tokens, the context {n_ctx}; shorten them, \
+             or start with -c {} or more",
             tokens + n_ctx / ANSWER_SHARE
         )));
     }
@@ -76,6 +76,7 @@ fn excerpt(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Opening;
     use super::*;
     use crate::chat::Message;
 
@@ -86,7 +87,7 @@ mod tests {
     }
 
     fn talk() -> Conversation {
-        let mut talk = Conversation { system: Some("S".repeat(10)), ..Conversation::default() };
+        let mut talk: Conversation = Opening { system: Some("S".repeat(10)), ..Opening::default() }.into();
         for text in ["first\nquestion", "second", "third"] {
             talk.ask(text);
             talk.push(Message::new("assistant", "a".repeat(20)));

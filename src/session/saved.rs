@@ -1,9 +1,10 @@
 //! A conversation in a file, with the keys and values of its tokens, so that another process goes on at once.
 //!
-//! Layout, little endian: `LAPWCHAT`, version (u32), length of the header (u32), the header (JSON: conversation, settings, which
-//! model and cache), the cached tokens (u32 each), their keys and values (see `kv::snapshot`), SHA-256 of all before it. A
-//! file is checked whole before anything of it is used, and every length is compared with the file's before memory is
-//! taken for it. A cache made by another model or kept in other types is not used; the conversation still is.
+//! Layout, little endian: `LAPWCHAT`, version (u32), length of the header (u32), the header (JSON: conversation,
+//! settings, which model and cache), the cached tokens (u32 each), their keys and values (see `kv::snapshot`), SHA-256
+//! of all before it. A file is checked whole before anything of it is used, and every length is compared with the
+//! file's before memory is taken for it. A cache made by another model or kept in other types is not used; the
+//! conversation still is.
 
 use super::{Conversation, fingerprint};
 use crate::engine::{Engine, Sequence};

@@ -4,10 +4,10 @@
 //! where none is given: nothing else, so that a search can be judged by its result. (Exceptions: F32, F16, BF16 and
 //! Q8_0 are plain roundings, and Q8_0 gives the bytes that llama.cpp gives.)
 //!
-//! * [`tile`]: what a format's encoder gets: 512 weights, and the same as 16 lanes of groups;
-//! * [`lanes`]: sixteen f32 at once, on every instruction set with the same bits;
-//! * [`codes`]: what codes stand for; [`symmetric`], [`affine`]: the searches for groups with a scale of their own;
-//!   [`symmetric_super`], [`affine_super`]: for groups whose scales share one; then one file per format.
+//! * `tile`: what a format's encoder gets: 512 weights, and the same as 16 lanes of groups;
+//! * `lanes`: sixteen f32 at once, on every instruction set with the same bits;
+//! * `codes`: what codes stand for; `symmetric`, `affine`: the searches for groups with a scale of their own;
+//!   `symmetric_super`, `affine_super`: for groups whose scales share one; then one file per format.
 //!
 //! Invariants
 //! * A format's encoder is plain arithmetic over sixteen lanes, where lane means group, so that sums have a fixed order.

@@ -1,7 +1,7 @@
 //! What a line is: a command or a message; and the list of commands from which help and completion are made.
 //!
-//! A command begins with `/` as the very first character. `/think` and `/no_think` are commands only when nothing else is on the
-//! line; within a message they are the model's own switches and stay in the text.
+//! A command begins with `/` as the very first character. `/think` and `/no_think` are commands only when nothing else
+//! is on the line; within a message they are the model's own switches and stay in the text.
 
 use crate::cli::guard_args::{self, Budget};
 use crate::cli::read_text;
@@ -120,10 +120,10 @@ usages! {
     "/? [set|show|keys]" => "show this help";
     "/bye" => "leave (also Ctrl-D)";
     SETTINGS:
-    "/set parameter NAME VALUE" => "temperature, top_k, top_p, min_p, seed, stop, ...";
-    "/set system TEXT" => "what the model is told before all else; \"\" for none";
+    "/set parameter NAME VALUE" => "one of those that /show parameters names";
+    "/set system TEXT" => "the system prompt; \"\" for none";
     "/set think, /set nothink" => "as /think and /no_think";
-    "/set format json|SCHEMA|@FILE" => "answer with JSON only, of a schema if one is given";
+    "/set format json|SCHEMA|@FILE" => "answer with JSON, or JSON of a schema";
     "/set noformat" => "answer with any text";
     "/set thinking show|hide|summary" => "how thinking is shown";
     "/set verbose, /set quiet" => "figures after each answer, or none";
@@ -143,8 +143,15 @@ usages! {
     "Up, Down, Ctrl-R" => "earlier lines; search in them";
     "Tab" => "completes commands and paths";
     "Esc" => "while it thinks: end the thinking and answer";
-    "Ctrl-C" => "while it answers: stop, keep what was said; again: leave";
+    "Ctrl-C" => "stop the answer, keep what was said; again: leave";
     "Ctrl-D" => "leave";
+}
+
+/// Rows of help under a title, in two columns.
+pub fn table(title: &str, rows: &[Usage]) -> String {
+    let width = rows.iter().map(|row| row.usage.len()).max().unwrap_or(0);
+    let lines = rows.iter().map(|row| format!("  {:<width$}  {}\n", row.usage, row.help));
+    format!("{title}\n{}", lines.collect::<String>())
 }
 
 /// The command on a line; `None` for a message.
@@ -245,6 +252,7 @@ fn set(rest: &str) -> Result<Command, String> {
         ("nowordwrap", "") => Set::WordWrap(false),
         ("verbose", "") => Set::Verbose(true),
         ("quiet", "") => Set::Verbose(false),
+        ("", _) => return Err("/set needs something to set; `/? set` lists it".to_owned()),
         _ => return Err(format!("there is no setting {rest:?}; `/? set` lists them")),
     };
     Ok(Command::Set(set))
@@ -320,11 +328,7 @@ mod tests {
             let words: Vec<&str> =
                 line.split(['[', ']', '|', ',']).map(str::trim).filter(|w| w.starts_with('/')).collect();
             for word in words {
-                let typed = word
-                    .replace("...", "")
-                    .replace("NAME VALUE", "top_k 3")
-                    .replace(" N", " 3")
-                    .replace("thinking show", "thinking show");
+                let typed = word.replace("...", "").replace("NAME VALUE", "top_k 3").replace(" N", " 3");
                 let found = parse(typed.trim());
                 let unknown = |e: &String| e.contains("there is no");
                 assert!(!found.as_ref().is_err_and(unknown), "{typed}: {found:?}");
@@ -345,8 +349,9 @@ mod tests {
 
     #[test]
     fn help_fits_80_columns() {
-        for u in [COMMANDS, SETTINGS, SHOWN, KEYS].into_iter().flatten() {
-            assert!(u.usage.len() <= 34 && 36 + u.help.len() <= 80, "{}", u.usage);
+        for rows in [COMMANDS, SETTINGS, SHOWN, KEYS] {
+            let shown = table("Title:", rows);
+            assert!(shown.lines().all(|l| l.chars().count() <= 80), "{shown}");
         }
     }
 }

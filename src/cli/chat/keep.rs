@@ -31,8 +31,8 @@ impl Chat {
         Ok(())
     }
 
-    /// `/load`: in place of the present conversation; nothing changes when the file is not sound. Without a name, lists the
-    /// saved ones.
+    /// `/load`: in place of the present conversation, which stays when the file is not sound. Without a name, lists
+    /// the saved ones.
     pub(super) fn load(&mut self, name: Option<&str>) -> Outcome {
         let Some(name) = name else {
             let names = saves::names();

@@ -1,8 +1,8 @@
 //! `lapwing chat`: the conversation at a terminal, or line by line from a pipe.
 //!
-//! [`commands`] says what a line is; [`turn`] answers; [`keep`], [`show`], [`settings`] do what commands ask for. Answers and what is
-//! asked to be shown go to standard output, all else to standard error. Invariants: a message that could not be answered is
-//! not in the conversation; a command that fails changes nothing.
+//! `commands` says what a line is; `turn` answers; `keep`, `show`, `settings` do what commands ask for.
+//! Answers and what is asked to be shown go to standard output, all else to standard error. Invariants: a message that
+//! could not be answered is not in the conversation; a command that fails changes nothing.
 
 mod commands;
 mod files;
@@ -42,9 +42,9 @@ use std::sync::Arc;
 
 /// Talk with a model.
 ///
-/// Type a message and press Enter; /? shows the commands, Ctrl-C stops an answer, /bye leaves. Each turn reads only what
-/// is new. Lines from a pipe are messages and commands too: then nothing but answers, and what /show and the like were
-/// asked for, goes to standard output.
+/// Type a message and press Enter; /? shows the commands, Ctrl-C stops an answer, /bye leaves. Each turn reads only
+/// what is new. Lines from a pipe are messages and commands too: then nothing but answers, and what /show and the like
+/// were asked for, goes to standard output.
 #[derive(Args)]
 pub struct ReplArgs {
     /// Most tokens per answer; -1 for as many as fit the context.

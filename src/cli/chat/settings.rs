@@ -212,7 +212,8 @@ impl Settings {
         Value::Object(set.collect::<Map<_, _>>())
     }
 
-    /// Sets what a file says was set; in place of what was set by command so far. Returns what could not be set, and why.
+    /// Sets what a file says was set; in place of what was set by command so far. Returns what could not be set, and
+    /// why.
     pub fn restore(&mut self, json: &Value) -> Vec<String> {
         self.sample = self.flags.clone();
         self.predict = self.flag_predict;

@@ -1,6 +1,7 @@
-//! What is shown on request: help, the model, the values in force, prompts, the context. Results, so on standard output.
+//! What is shown on request: help, the model, the values in force, prompts, the context. Results, so on standard
+//! output.
 
-use super::commands::{self, Show, Usage};
+use super::commands::{self, Show, Usage, table};
 use super::stats::count;
 use super::turn::preset_mode;
 use super::{Chat, Outcome};
@@ -15,13 +16,6 @@ use std::fmt::Write;
 /// # Errors
 /// For another word.
 pub fn help(about: Option<&str>) -> Result<String> {
-    let table = |title: &str, rows: &[Usage]| {
-        let mut text = format!("{title}\n");
-        for row in rows {
-            let _infallible = writeln!(text, "  {:<33} {}", row.usage, row.help);
-        }
-        text
-    };
     match about.map(|word| word.trim_start_matches('/')) {
         None => Ok(table("Commands:", commands::COMMANDS)
             + "A message that ends in /think or /no_think switches for its turn.\n"),
@@ -35,7 +29,7 @@ pub fn help(about: Option<&str>) -> Result<String> {
             if found.is_empty() {
                 return Err(Error::usage(format!("there is no help on {other:?}; /? lists the commands")));
             }
-            Ok(found.iter().map(|u| format!("  {:<33} {}\n", u.usage, u.help)).collect())
+            Ok(found.iter().map(|u| format!("  {}  {}\n", u.usage, u.help)).collect())
         }
     }
 }

@@ -94,8 +94,8 @@ impl Parts {
 }
 
 impl Chat {
-    /// Answers the last message. The conversation has the answer afterwards, also one that was interrupted; on an error, and
-    /// when reading was interrupted, nothing is added to it.
+    /// Answers the last message. The conversation has the answer afterwards, also one that was interrupted; on an
+    /// error, and when reading was interrupted, nothing is added to it.
     pub(super) fn answer(&mut self, reader: &mut Reader) -> std::result::Result<Finish, Stop> {
         let prompt = self.prompt()?;
         interrupt::clear();
@@ -199,8 +199,8 @@ impl Chat {
         policy.refuse(ids.len(), self.settings.predict, n_ctx)?;
         if ids.len() > n_ctx {
             return Err(Error::limit(format!(
-                "the conversation has {} tokens, the context {n_ctx}; /undo or /clear, or start with -c {} or more, or with \
-                 --overflow drop-oldest",
+                "the conversation has {} tokens, the context {n_ctx}; /undo or /clear, or start with -c {} or more, or \
+                 with --overflow drop-oldest",
                 ids.len(),
                 ids.len() + n_ctx / 4
             )));

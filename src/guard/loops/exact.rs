@@ -1,8 +1,8 @@
 //! The same tokens over and over: for every period, how many of the last tokens equal those a period before.
 //!
-//! How many repeats are too many depends on what repeats. Prose: at least [`TIMES`] repeats and [`PROSE`] tokens (fewer
-//! in thinking). Other text (code, rows of a table): at least [`OTHER`] tokens and [`ROWS`] repeats, or fewer if those make
-//! [`MOST_OTHER`] tokens. What has hardly a letter (figures, drawings): [`OTHER`] tokens and [`ROWS`] repeats however long
+//! How many repeats are too many depends on what repeats. Prose: at least `TIMES` repeats and `PROSE` tokens (fewer
+//! in thinking). Other text (code, rows of a table): at least `OTHER` tokens and `ROWS` repeats, or fewer if those make
+//! `MOST_OTHER` tokens. What has hardly a letter (figures, drawings): `OTHER` tokens and `ROWS` repeats however long
 //! the rows. So a loop is found at the latest after [`bound`] tokens.
 
 use super::Repetition;
@@ -17,7 +17,7 @@ const PROSE: (usize, usize) = (320, 192);
 const CHARS_PER_TOKEN: usize = 2;
 /// Fewest tokens of anything else that repeats.
 const OTHER: usize = 384;
-/// Fewest repeats of it, unless they make [`MOST_OTHER`] tokens.
+/// Fewest repeats of it, unless they make `MOST_OTHER` tokens.
 const ROWS: usize = 24;
 /// Tokens of it that are enough with fewer repeats.
 const MOST_OTHER: usize = 1536;

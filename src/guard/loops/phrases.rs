@@ -1,7 +1,7 @@
 //! Prose that says nothing new, and lists that only count on.
 //!
-//! Every run of [`WORDS_RUN`] words, and of [`MARKS_RUN`] words, numbers and marks (all numbers alike), is counted over the
-//! phase. One that came [`STALE`] times before is stale. Prose is stuck when in the last [`PROSE`] words all but
+//! Every run of `WORDS_RUN` words, and of `MARKS_RUN` words, numbers and marks (all numbers alike), is counted over the
+//! phase. One that came `STALE` times before is stale. Prose is stuck when in the last [`PROSE`] words all but
 //! 1 in 16 are stale, and they are sentences: few numbers, few marks of tables or code, and no numbers that go down.
 //! A list only counts on when in the last [`LIST`] words, numbers and marks all but 1 in 32 are stale, and so few of its
 //! numbers neither came shortly before nor follow one that did, while some go up.

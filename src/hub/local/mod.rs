@@ -118,22 +118,22 @@ pub fn models(places: &Places) -> Vec<Model> {
     found
 }
 
-/// The model called `name`, by its whole name or a shorter one; the case of letters does not matter.
+/// The model called `name`, if there is one, by its whole name or a shorter one; the case of letters does not matter.
 ///
 /// # Errors
-/// Names the candidates when several different models answer to it, and the nearest names when none does.
-pub fn find<'a>(models: &'a [Model], name: &str) -> Result<&'a Model> {
+/// Names the candidates when several different models answer to it.
+pub fn find<'a>(models: &'a [Model], name: &str) -> Result<Option<&'a Model>> {
     let whole: Vec<&Model> = models.iter().filter(|m| m.name.eq_ignore_ascii_case(name)).collect();
     let any = || models.iter().filter(|m| m.answers_to(name)).collect();
     let fit: Vec<&Model> = if whole.is_empty() { any() } else { whole };
     match fit[..] {
-        [] => Err(not_found(models, name)),
-        [only] => Ok(only),
-        [first, ref rest @ ..] if rest.iter().all(|m| m.is_copy_of(first)) => Ok(first),
+        [] => Ok(None),
+        [only] => Ok(Some(only)),
+        [first, ref rest @ ..] if rest.iter().all(|m| m.is_copy_of(first)) => Ok(Some(first)),
         _ => {
             let usable: Vec<&&Model> = fit.iter().filter(|m| m.trouble.is_none()).collect();
             if let [only] = usable[..] {
-                return Ok(only);
+                return Ok(Some(only));
             }
             Err(Error::usage(format!(
                 "{name:?} may mean {} models; name one in full, or by its path:{}",
@@ -149,7 +149,8 @@ fn lines(models: &[&Model]) -> String {
     models.iter().map(|m| format!("\n  {}  ({})  {}", m.name, m.store.name(), path(m))).collect()
 }
 
-fn not_found(models: &[Model], name: &str) -> Error {
+/// The error for a name that none has: with those that are near, and how to get it.
+pub fn not_found(models: &[Model], name: &str) -> Error {
     let word = name.to_ascii_lowercase();
     let word = word.rsplit('/').next().unwrap_or(&word).split(':').next().unwrap_or_default().to_owned();
     let near: Vec<&Model> =
@@ -264,11 +265,12 @@ mod tests {
             model("Qwen/Qwen3-8B-GGUF:Q8_0", &["qwen3-8b-gguf"], Store::HuggingFace),
             model("qwen3:8b", &[], Store::Ollama),
         ];
-        assert_eq!(find(&models, "qwen/qwen3-8b-gguf:q8_0").unwrap().name, "Qwen/Qwen3-8B-GGUF:Q8_0");
-        assert_eq!(find(&models, "Qwen3:8B").unwrap().store, Store::Ollama);
+        assert_eq!(find(&models, "qwen/qwen3-8b-gguf:q8_0").unwrap().unwrap().name, "Qwen/Qwen3-8B-GGUF:Q8_0");
+        assert_eq!(find(&models, "Qwen3:8B").unwrap().unwrap().store, Store::Ollama);
         let clash = find(&models, "Qwen3-8B-GGUF").unwrap_err().to_string();
         assert!(clash.contains("2 models") && clash.contains(":Q4_K_M  (huggingface)") && clash.contains(":Q8_0"));
-        let none = find(&models, "us/Qwen3-8B-GGUF").unwrap_err().to_string();
+        assert_eq!(find(&models, "us/Qwen3-8B-GGUF").unwrap(), None);
+        let none = not_found(&models, "us/Qwen3-8B-GGUF").to_string();
         assert!(none.contains("lapwing pull us/Qwen3-8B-GGUF") && none.contains("near:"), "{none}");
     }
 }

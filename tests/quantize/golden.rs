@@ -1,0 +1,93 @@
+//! The golden checkpoints, where they are: as llama.cpp converts and mixes them, with transformers' logits.
+
+use std::fs;
+use std::path::Path;
+
+use crate::common::{Figures, argmax, kl_divergence, shared};
+use crate::{open, path, program, quantize, said, table};
+
+const CASES: [&str; 4] = ["dense-tied", "dense-untied", "moe", "yarn"];
+
+#[test]
+fn golden_checkpoints_convert_as_llama_cpp_does() {
+    let Some(golden) = shared("golden_checkpoints_convert_as_llama_cpp_does").map(|d| d.join("golden")) else { return };
+    let dir = tempfile::tempdir().unwrap();
+    for case in CASES {
+        for (kind, theirs) in [("BF16", "lcpp-bf16.gguf"), ("F32", "lcpp-f32.gguf")] {
+            let theirs = golden.join(case).join(theirs);
+            if !theirs.exists() {
+                continue;
+            }
+            let out = dir.path().join(format!("{case}-{kind}.gguf"));
+            quantize(&[path(&golden.join(case)), path(&out), kind]);
+            let (ours, theirs) = (open(&out), open(&theirs));
+            assert_eq!(table(&ours), table(&theirs), "{case} {kind}");
+            for tensor in theirs.tensors() {
+                assert!(
+                    ours.tensor(tensor.name()).unwrap().bytes() == tensor.bytes(),
+                    "{case} {kind} {}",
+                    tensor.name()
+                );
+            }
+            let all = usize::MAX;
+            let (a, b): (Vec<_>, Vec<_>) = (ours.meta().items(all).collect(), theirs.meta().items(all).collect());
+            assert_eq!(a, b, "{case} {kind}: metadata");
+        }
+    }
+}
+
+#[test]
+fn golden_mixes_and_plain_roundings_are_llama_cpps() {
+    let Some(golden) = shared("golden_mixes_and_plain_roundings_are_llama_cpps").map(|d| d.join("golden")) else {
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    for case in CASES {
+        for kind in ["Q4_K_M", "Q8_0"] {
+            let out = dir.path().join(format!("{case}-{kind}.gguf"));
+            quantize(&[path(&golden.join(case)), path(&out), kind, "1"]);
+            let (ours, theirs) = (open(&out), open(&golden.join(case).join(format!("lcpp-{kind}.gguf"))));
+            assert_eq!(table(&ours), table(&theirs), "{case} {kind}");
+            if kind == "Q8_0" {
+                let same = |t: lapwing::gguf::Tensor<'_>| ours.tensor(t.name()).unwrap().bytes() == t.bytes();
+                assert!(theirs.tensors().all(same), "{case}: every byte of Q8_0");
+            }
+            // A mix from the GGUF that llama.cpp's converter wrote is the same as from the checkpoint.
+            let again = dir.path().join("again.gguf");
+            quantize(&[path(&golden.join(case).join("lcpp-bf16.gguf")), path(&again), kind, "2"]);
+            assert!(
+                fs::read(&again).unwrap() == fs::read(&out).unwrap(),
+                "{case} {kind}: from checkpoint and from GGUF"
+            );
+        }
+    }
+}
+
+#[test]
+fn golden_logits_of_the_converted() {
+    let Some(golden) = shared("golden_logits_of_the_converted").map(|d| d.join("golden")) else { return };
+    let dir = tempfile::tempdir().unwrap();
+    for case in CASES {
+        let out = dir.path().join(format!("{case}.gguf"));
+        quantize(&[path(&golden.join(case)), path(&out), "F32"]);
+        let figures = Figures::read(golden.join(case).join("golden.safetensors"));
+        for prompt in ["p0", "p1", "p2"] {
+            let (ids, want) = (figures.ids(&format!("{prompt}.ids")), figures.f32(&format!("{prompt}.logits")));
+            let got = logits(&out, &ids, want.rows(), &dir.path().join("logits"));
+            let divergence = kl_divergence(&want.values, &got, want.cols());
+            assert!(divergence < 1e-5, "{case} {prompt}: {divergence:.2e}");
+            let best = |values: &[f32]| values.chunks(want.cols()).map(argmax).collect::<Vec<_>>();
+            assert_eq!(best(&got), best(&want.values), "{case} {prompt}");
+        }
+    }
+}
+
+fn logits(model: &Path, ids: &[u32], rows: usize, out: &Path) -> Vec<f32> {
+    let ids = ids.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
+    let rows = rows.to_string();
+    let args =
+        ["logits", "-m", path(model), "--ids", &ids, "--last", &rows, "-o", path(out), "-ctk", "f32", "-ctv", "f32"];
+    let done = program(&args).output().unwrap();
+    assert!(done.status.success(), "{}", said(&done));
+    Figures::read(out).f32("logits").values
+}
