@@ -154,8 +154,9 @@ fn edited_bytes_against_the_recorded_hash() {
 
 #[test]
 fn vocabularies_and_templates() {
-    spoiled(|b| patch(b, "<|im_end|>", "<|im_eno|>")).has("special-missing");
-    spoiled(|b| patch(b, "</think>", "</thonk>")).has("special-missing");
+    // As the vocabulary has it: behind its length, not as the template has it.
+    spoiled(|b| patch(b, "\x0a\0\0\0\0\0\0\0<|im_end|>", "\x0a\0\0\0\0\0\0\0<|im_eno|>")).has("special-missing");
+    spoiled(|b| patch(b, "\x08\0\0\0\0\0\0\0</think>", "\x08\0\0\0\0\0\0\0</thonk>")).has("special-missing");
     overruled(&["tokenizer.ggml.eos_token_id=int:5"]).has("end-other");
     overruled(&["tokenizer.ggml.pre=str:llama-bpe"]).has("tokenizer-broken");
     overruled(&["tokenizer.ggml.model=str:llama"]).has("tokenizer-broken");

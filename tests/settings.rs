@@ -162,8 +162,8 @@ fn the_official_command_line() {
         // It goes as far as looking for the model, which may not be downloaded here.
         let vars = [("HF_HOME", home.path().to_str().expect("UTF-8")), ("HF_HUB_OFFLINE", "1")];
         let (code, _, said) = run(home.path(), &vars, &line);
-        assert_eq!(code, Some(1), "{said}");
-        assert!(said.contains("Qwen/Qwen3-8B-GGUF") && !said.contains("unexpected argument"), "{said}");
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains("--offline forbids to download it") && !said.contains("unexpected argument"), "{said}");
         let notice: Vec<&str> = said.lines().filter(|l| l.starts_with("ignored")).collect();
         assert_eq!(notice.len(), 1, "{said}");
         for flag in ["--jinja", "--color", "-ngl 99", "-fa", "-sm row", "--no-context-shift"] {

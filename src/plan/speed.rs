@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn speed_follows_bytes_and_products() {
-        let rates = even(40e9, 400e9, 20e9, 0.0);
+        let rates = even(40e9, 400e9, 400e9, 0.0);
         let all = published();
         let of = |name: &str, file_type| {
             let shape = &all.iter().find(|p| p.name == name).unwrap().shape;

@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn one_is_recommended_for_each_machine() {
         assert_eq!(choice(1, 40e9).as_deref(), None, "8192 tokens of context take most of it");
-        assert_eq!(choice(8, 40e9).as_deref(), Some("8B Q4_K_M"));
+        assert_eq!(choice(7, 40e9).as_deref(), Some("8B Q4_K_M"));
         assert_eq!(choice(32, 40e9).as_deref(), Some("30B-A3B Q6_K"));
         assert_eq!(choice(64, 500e9).as_deref(), Some("32B Q6_K"));
         // So slow that nothing is pleasant: the fastest.
