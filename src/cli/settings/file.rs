@@ -87,7 +87,7 @@ mod tests {
             name: name.into(),
             values: values.iter().map(|v| (*v).to_owned()).collect(),
         };
-        assert_eq!(found, [entry("ctx-size", &["4096"]), entry("temp", &["0.5"]), entry("stop", &["a", "b"])]);
+        assert_eq!(found, [entry("ctx-size", &["4096"]), entry("stop", &["a", "b"]), entry("temp", &["0.5"])]);
     }
 
     #[test]
