@@ -12,6 +12,7 @@
 //! * [`session`]: conversations: what was said, what of it is in the cache, the file that keeps both;
 //! * [`hub`]: downloads from the Hugging Face hub, and models that are on this computer already;
 //! * [`imatrix`]: importance matrices in files; [`eval`]: perplexity, comparing models, gathering importance;
+//! * [`plan`]: what a model needs and how fast it will be; [`doctor`]: what is wrong with machine, model and settings;
 //! * [`cli`]: the program; the only place that prints.
 //!
 //! Invariants: a model never changes after loading, all state is in the cache and in scratch; the same prompt, seed and
@@ -22,6 +23,7 @@ pub mod chat;
 pub mod cli;
 pub mod convert;
 pub mod demo;
+pub mod doctor;
 pub mod engine;
 pub mod error;
 pub mod eval;
@@ -32,6 +34,7 @@ pub mod hub;
 pub mod imatrix;
 pub mod kv;
 pub mod model;
+pub mod plan;
 pub mod sample;
 pub mod session;
 pub mod tokenizer;

@@ -49,7 +49,64 @@ pub fn pin_plan(cores: &Cores, threads: usize) -> Option<Vec<usize>> {
     (plan.len() == threads).then_some(plan)
 }
 
+/// Bytes of memory left under the limits of this process's control groups; `None` without such limits.
+pub fn memory_left() -> Option<u64> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    return quota::memory(&|path| std::fs::read_to_string(path).ok());
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    None
+}
+
+/// The CPUs of a list like `0-3,8`, as `--cpu-range` has it, ascending.
+///
+/// # Errors
+/// When it is no such list.
+pub fn parse_range(text: &str) -> Result<Vec<usize>, String> {
+    let part = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last) = (first.trim().parse::<usize>().ok()?, last.trim().parse::<usize>().ok()?);
+        (first <= last && last < MAX_CPUS).then_some(first..=last)
+    };
+    let list = text.split(',').map(part).collect::<Option<Vec<_>>>();
+    let list = list.ok_or_else(|| format!("{text:?} is no list of CPUs like 0-3 or 0,2,4-7"))?;
+    let mut cpus: Vec<usize> = list.into_iter().flatten().collect();
+    cpus.sort_unstable();
+    cpus.dedup();
+    Ok(cpus)
+}
+
+/// The CPUs of a mask in hexadecimal digits, as `--cpu-mask` has it: bit 0 is CPU 0.
+///
+/// # Errors
+/// When it is no such number, or has no bit set.
+pub fn parse_mask(text: &str) -> Result<Vec<usize>, String> {
+    let digits = text.trim().trim_start_matches("0x").trim_start_matches("0X");
+    let bits = |(at, c): (usize, char)| {
+        let digit = c.to_digit(16)?;
+        Some((0..4).filter(move |bit| digit >> bit & 1 == 1).map(move |bit| 4 * at + bit))
+    };
+    let found = (digits.len() <= MAX_CPUS / 4).then(|| digits.chars().rev().enumerate().map(bits).collect());
+    let cpus: Vec<usize> = found.flatten().map(|list: Vec<_>| list.into_iter().flatten().collect()).unwrap_or_default();
+    match cpus.is_empty() {
+        true => Err(format!("{text:?} is no mask of CPUs in hexadecimal, like ff or 0x55")),
+        false => Ok(cpus),
+    }
+}
+
+/// More CPUs than any system is built for.
+const MAX_CPUS: usize = 1 << 14;
+
 impl Cores {
+    /// Only these CPUs: those of them that this process may use. `None` when it may use none of them.
+    ///
+    /// The user has chosen them, so each counts as a core of its own.
+    #[must_use]
+    pub fn only(&self, cpus: &[usize], allowed: &dyn Fn(usize) -> bool) -> Option<Self> {
+        let cpus: Vec<usize> = cpus.iter().copied().filter(|&cpu| allowed(cpu)).collect();
+        let logical = cpus.len();
+        (logical > 0).then(|| Self { perf: cpus.clone(), all_physical: cpus, logical, quota: self.quota })
+    }
+
     /// `n` equal cores, numbered from 0.
     fn uniform(n: usize) -> Self {
         let ids: Vec<usize> = (0..n.max(1)).collect();
@@ -97,6 +154,15 @@ fn platform() -> Option<Cores> {
 #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "macos", windows)))]
 fn platform() -> Option<Cores> {
     None
+}
+
+/// Whether the affinity mask of this process has the CPU; where the system does not tell, whether there are so many.
+pub fn is_allowed(cpu: usize) -> bool {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if let Some(list) = linux::allowed(&|path| std::fs::read_to_string(path).ok()) {
+        return list.contains(&cpu);
+    }
+    cpu < parallelism()
 }
 
 /// Keeps the calling thread on one logical CPU. False when the system refuses or has no such thing (all but Linux).

@@ -1,6 +1,9 @@
 //! Measures how fast the threads of a pool read memory: the ceiling of token generation.
 //!
-//! The only timing in this crate. Its result is a report about the machine; nothing is ever computed from it.
+//! The only timing in this crate. Its result is a report about the machine; no result of a model is computed from it.
+//! [`rates`] measures the kernels themselves.
+
+pub mod rates;
 
 use crate::buffer::Aligned;
 use crate::threads::{Pool, SharedMut};

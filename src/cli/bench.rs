@@ -3,7 +3,7 @@
 //! generation uses: the ceiling that is left.
 
 mod lists;
-mod machine;
+pub(super) mod machine;
 mod measure;
 mod model_name;
 mod record;
@@ -153,9 +153,12 @@ impl BenchArgs {
                 isa: self.isa.clone(),
                 no_repack: self.no_repack,
                 no_pin: self.no_pin,
+                cpu_mask: None,
+                cpu_range: None,
             },
             context: self.context.clone(),
             verbose: self.verbose,
+            force: false,
         }
     }
 

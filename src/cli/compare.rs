@@ -138,6 +138,7 @@ pub fn compare(args: &CompareArgs) -> Outcome {
         compute: args.compute.clone(),
         context: args.context.clone(),
         verbose: args.verbose,
+        force: false,
     };
     let mut pair = Pair::load((&reference, &model), &text, &args.chunks, &flags)?;
     interrupt::watch();

@@ -1,10 +1,13 @@
 //! The program: commands, their flags, and everything that is printed. Results go to stdout, the rest to stderr.
 
 pub mod answer;
+pub mod before_load;
 pub mod bench;
 pub mod certify;
 pub mod chat;
 pub mod compare;
+pub mod config;
+pub mod doctor;
 pub mod guard_args;
 pub mod hub_args;
 pub mod imatrix;
@@ -16,20 +19,22 @@ pub mod logits;
 pub mod model_args;
 pub mod output;
 pub mod perplexity;
+pub mod plan;
 pub mod prompt_args;
 pub mod pull;
 pub mod quantize;
 pub mod quantize_certify;
+pub mod rates;
 pub mod run;
 pub mod sample_args;
+pub mod settings;
 pub mod shell;
 pub mod term;
 pub mod text_args;
 pub mod tokenize;
 
 use crate::error::{Error, Result};
-use clap::{Parser, Subcommand};
-use std::ffi::OsString;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::process::ExitCode;
 
 /// Runs Qwen3 from GGUF files on the CPU.
@@ -56,17 +61,35 @@ enum Command {
     Imatrix(Box<imatrix::ImatrixArgs>),
     Pull(pull::PullArgs),
     List(list::ListArgs),
+    Plan(Box<plan::PlanArgs>),
+    Doctor(Box<doctor::DoctorArgs>),
+    Config(config::ConfigArgs),
     /// List the instruction sets of this machine and which one is used.
     Isa(isa::IsaArgs),
     Completions(shell::CompletionsArgs),
     Man(shell::ManArgs),
 }
 
-/// Parses the command line and runs the command. Exit codes: 0 done, 2 wrong usage, 1 failed.
+/// Parses the command line, with the settings of environment and file, and runs the command. Exit codes: 0 done, 2 wrong
+/// usage, 1 failed.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse_from(std::env::args_os().map(long_name)) {
+    let mut program = Cli::command();
+    program.build();
+    let settled = match settings::settle(std::env::args_os().collect(), &program, &settings::Process) {
+        Ok(settled) => settled,
+        Err(e) => {
+            output::error(&e);
+            return ExitCode::from(e.exit_code());
+        }
+    };
+    settled.notes.iter().for_each(|text| output::note(text));
+    let parsed = program.try_get_matches_from(&settled.args).and_then(|m| Cli::from_arg_matches(&m));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(e) => {
+            if let Some((name, origin)) = settings::blame(&e, &settled.origins) {
+                output::note(&format!("{name} was set by {origin}"));
+            }
             // Help and version are results; a wrong command line is an error.
             let _printed = e.print();
             return ExitCode::from(if e.use_stderr() { 2 } else { 0 });
@@ -80,29 +103,6 @@ pub fn main() -> ExitCode {
             output::error(&e);
             ExitCode::from(if interrupt::asked() { interrupt::EXIT_CODE } else { e.exit_code() })
         }
-    }
-}
-
-/// Names of more than one letter behind a single dash, as llama.cpp's users type them.
-const SINGLE_DASH: [(&str, &str); 12] = [
-    ("-hf", "--hf-repo"),
-    ("-hfr", "--hf-repo"),
-    ("-hff", "--hf-file"),
-    ("-hft", "--hf-token"),
-    ("-mu", "--model-url"),
-    ("-ctk", "--cache-type-k"),
-    ("-ctv", "--cache-type-v"),
-    ("-tb", "--threads-batch"),
-    ("-sys", "--system-prompt"),
-    ("-pg", "--pg"),
-    ("-ub", "--ubatch-size"),
-    ("-ofreq", "--output-frequency"),
-];
-
-fn long_name(arg: OsString) -> OsString {
-    match SINGLE_DASH.iter().find(|(short, _)| arg == *short) {
-        Some((_, long)) => OsString::from(long),
-        None => arg,
     }
 }
 
@@ -120,6 +120,9 @@ fn dispatch(command: Command) -> std::result::Result<(), Stop> {
         Command::Imatrix(args) => imatrix::imatrix(&args),
         Command::Pull(args) => pull::pull(&args),
         Command::List(args) => list::list(&args),
+        Command::Plan(args) => plan::plan(&args),
+        Command::Doctor(args) => doctor::doctor(&args),
+        Command::Config(args) => config::config(&args),
         Command::Isa(args) => isa::isa(&args),
         Command::Completions(args) => shell::completions(&args),
         Command::Man(args) => shell::man(&args),

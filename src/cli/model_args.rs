@@ -1,5 +1,6 @@
 //! The flags that say which model to load and how, with llama.cpp's names; and the loading itself, with progress.
 
+use super::before_load::Before;
 use super::hub_args::HubArgs;
 use super::output::{self, Progress, Unit};
 use crate::chat::{SpecialTexts, Template};
@@ -11,13 +12,10 @@ use crate::gguf::{Gguf, OpenOptions, Override};
 use crate::tokenizer::{Tokenizer, Vocab};
 use clap::Args;
 use lapwing_quant::attend::KvType;
-use lapwing_quant::cores;
+use lapwing_quant::cores::{self, Cores};
 use lapwing_quant::kernels::{self, Kernels};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// Context length when `-c` is not given.
-const DEFAULT_CONTEXT: usize = 8192;
 
 /// Which file, and which of its numbers to overrule.
 #[derive(Args, Clone, Debug)]
@@ -75,6 +73,24 @@ pub struct ComputeArgs {
     /// Do not pin threads to cores.
     #[arg(long)]
     pub no_pin: bool,
+    /// Use only these CPUs: hexadecimal, bit 0 is CPU 0. Also -C.
+    #[arg(short = 'C', long, value_name = "MASK", value_parser = cpu_mask, conflicts_with = "cpu_range")]
+    pub cpu_mask: Option<Cpus>,
+    /// Use only these CPUs: a list like 0-3,8. Also -Cr.
+    #[arg(long, value_name = "LIST", value_parser = cpu_range)]
+    pub cpu_range: Option<Cpus>,
+}
+
+/// CPUs by their numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cpus(Vec<usize>);
+
+fn cpu_mask(text: &str) -> std::result::Result<Cpus, String> {
+    cores::parse_mask(text).map(Cpus)
+}
+
+fn cpu_range(text: &str) -> std::result::Result<Cpus, String> {
+    cores::parse_range(text).map(Cpus)
 }
 
 fn threads(text: &str) -> std::result::Result<usize, String> {
@@ -93,12 +109,28 @@ impl ComputeArgs {
             Some(name) => kernels::by_name(name).map_err(Error::usage),
         }
     }
+
+    /// The cores to compute on: those chosen by flags, or all that this process may use.
+    ///
+    /// # Errors
+    /// When none of the chosen ones may be used.
+    pub fn cores(&self) -> Result<Cores> {
+        let cores = cores::detect();
+        let Some(Cpus(chosen)) = self.cpu_mask.as_ref().or(self.cpu_range.as_ref()) else { return Ok(cores) };
+        let only = cores.only(chosen, &cores::is_allowed).ok_or_else(|| {
+            Error::usage("--cpu-mask and --cpu-range: this process may use none of these CPUs; see `lapwing isa`")
+        })?;
+        if only.logical < chosen.len() {
+            output::warn(&format!("only {} of the {} chosen CPUs may be used", only.logical, chosen.len()));
+        }
+        Ok(only)
+    }
 }
 
 /// Positions and cache.
 #[derive(Args, Clone, Debug)]
 pub struct ContextArgs {
-    /// Context length in tokens; 0 for all the model allows [default: 8192, or less].
+    /// Context length in tokens; 0 for all the model allows [default: what fits, at most 32768].
     #[arg(short, long, value_name = "N")]
     pub ctx_size: Option<usize>,
     /// Type of cached keys: f16, bf16, f32 or q8_0.
@@ -174,6 +206,9 @@ pub struct ModelArgs {
     /// Say what is done and how fast.
     #[arg(short, long)]
     pub verbose: bool,
+    /// Load the model even if memory does not suffice for it.
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// Reads the whole file into memory where it is not yet, showing progress.
@@ -192,13 +227,13 @@ impl ModelArgs {
     pub fn load(&self, gguf: &Arc<Gguf>, sequences: usize, n_ctx: Option<usize>) -> Result<Engine> {
         let kernels = self.compute.kernels()?;
         let config = crate::engine::Config::read(gguf, &self.context.rope())?;
-        let n_ctx = match n_ctx {
-            Some(n) => n,
-            None => self.context_length(&config),
-        };
-        let cores = cores::detect();
-        let threads = self.compute.threads.unwrap_or_else(|| cores::default_threads(&cores));
-        let threads_batch = self.compute.threads_batch.unwrap_or(threads);
+        let cores = self.compute.cores()?;
+        let before = Before { args: self, gguf, config: &config, cores: &cores, kernels, sequences };
+        let (n_ctx, rates) = before.load(n_ctx)?;
+        let by_flag = self.compute.threads;
+        let threads = by_flag.or(rates.as_ref().map(|r| r.threads)).unwrap_or_else(|| cores::default_threads(&cores));
+        let of_rates = rates.as_ref().map(|r| r.threads_batch).filter(|_| by_flag.is_none());
+        let threads_batch = self.compute.threads_batch.or(of_rates).unwrap_or(threads);
         let most = threads.max(threads_batch);
         let plan = if self.compute.no_pin { None } else { cores::pin_plan(&cores, most) };
         if most > cores.logical {
@@ -232,25 +267,6 @@ impl ModelArgs {
             ));
         }
         Ok(engine)
-    }
-
-    /// The context in force, said aloud where it is not what was asked for or what the model was made for.
-    fn context_length(&self, config: &crate::engine::Config) -> usize {
-        let most = config.max_context();
-        match self.context.ctx_size {
-            None => DEFAULT_CONTEXT.min(most),
-            Some(0) => most,
-            Some(n) if n > most => {
-                output::warn(&format!(
-                    "a context of {n} tokens is beyond the {most} that this model's positions allow; answers beyond \
-                     get worse; stretch them with --rope-scaling yarn --rope-scale {:.1} --yarn-orig-ctx {}",
-                    (n as f64 / config.rope.orig_ctx as f64).ceil(),
-                    config.rope.orig_ctx
-                ));
-                n
-            }
-            Some(n) => n,
-        }
     }
 }
 

@@ -6,7 +6,7 @@ use super::model_args::{self, ModelArgs};
 use super::output::{Progress, Unit};
 use super::prompt_args::{ChatArgs, PromptArgs};
 use super::sample_args::SampleArgs;
-use super::{Outcome, Stop, interrupt, output};
+use super::{Outcome, Stop, interrupt, output, rates};
 use crate::chat::{self, Router, Unclosed};
 use crate::engine::generate::{self, Finish, Generation};
 use crate::engine::{Engine, Sequence};
@@ -106,6 +106,9 @@ pub fn run(args: &RunArgs) -> Outcome {
     // What was done to the answer is said whatever else went wrong, and not in the middle of it.
     answer.notices.iter().for_each(say_notice);
     let (finish, ending) = (printed?, ended?);
+    let made = answer.clock.made();
+    let answered = (answer.generation.tokens().saturating_sub(1), made);
+    rates::heard(&args.model.compute, &answer.engine, &gguf, answered, prompt.ids.len());
     if args.model.verbose {
         output::note(&answer.clock.text(prompt.ids.len(), answer.generation.tokens()));
     }
@@ -202,6 +205,11 @@ struct Clock {
 }
 
 impl Clock {
+    /// Seconds from the first token to the last.
+    fn made(&self) -> f64 {
+        self.first.zip(self.done).map_or(0.0, |(first, done)| done.duration_since(first).as_secs_f64())
+    }
+
     fn text(&self, prompt: usize, tokens: usize) -> String {
         let seconds = |from: Option<Instant>, to: Option<Instant>| match (from, to) {
             (Some(from), Some(to)) => to.duration_since(from).as_secs_f64(),

@@ -33,7 +33,7 @@ mod weights;
 pub use file_type::{FileType, parse_dtype};
 pub use gguf_input::quantized_formats;
 pub use gguf_rs_lib::format::metadata::MetadataValue;
-pub use mix::{Choices, is_quantized};
+pub use mix::{Choices, ModelFacts, TensorFacts, choose, is_quantized};
 pub use plan::{Importance, Plan, Planned, PlannedFile, Settings};
 pub use run::{Certify, Job, Outcome, Progress, Report, file_name};
 pub use source::{Source, SourceTensor};

@@ -3,7 +3,7 @@
 use crate::source::Source;
 
 /// Modules of the root crate, each with the modules it may name (`quant` is the crate lapwing_quant).
-const LAYERS: [(&str, &[&str]); 20] = [
+const LAYERS: [(&str, &[&str]); 22] = [
     ("error", &[]),
     ("gguf", &["error", "quant"]),
     ("demo", &["error", "gguf"]),
@@ -20,6 +20,8 @@ const LAYERS: [(&str, &[&str]); 20] = [
     ("grammar", &["error", "tokenizer"]),
     ("engine", &["error", "model", "kv", "batch", "sample", "tokenizer", "gguf", "quant", "guard", "grammar"]),
     ("eval", &["error", "engine", "imatrix", "tokenizer", "gguf", "quant"]),
+    ("plan", &["error", "gguf", "engine", "convert", "quant"]),
+    ("doctor", &["error", "gguf", "tokenizer", "chat", "engine", "hub", "plan", "quant"]),
     ("session", &["error", "engine", "chat", "gguf"]),
     ("server", &["error", "engine", "session", "chat", "sample", "tokenizer", "gguf", "guard", "grammar"]),
     (
@@ -32,6 +34,8 @@ const LAYERS: [(&str, &[&str]); 20] = [
             "eval",
             "imatrix",
             "convert",
+            "plan",
+            "doctor",
             "session",
             "server",
             "chat",

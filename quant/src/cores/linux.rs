@@ -32,7 +32,7 @@ pub(super) fn cores(read: Read) -> Option<Cores> {
 }
 
 /// The affinity mask.
-fn allowed(read: Read) -> Option<Vec<usize>> {
+pub(super) fn allowed(read: Read) -> Option<Vec<usize>> {
     let status = read("/proc/self/status")?;
     cpu_list(status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?)
 }

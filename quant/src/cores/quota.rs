@@ -1,4 +1,4 @@
-//! The CPU quota of Linux control groups, version 1 and 2.
+//! The limits of Linux control groups, version 1 and 2: CPU time and memory.
 //!
 //! `/proc/self/cgroup` names the group, `/proc/self/mountinfo` says where its hierarchy is mounted and which group is
 //! the root of the mount (in a container without a namespace of its own, that is the container's group). The quota of
@@ -26,6 +26,39 @@ pub(super) fn cpus(read: Read) -> Option<f64> {
         smallest(mount, path, &|dir| limit_v1(&file(dir, "cpu.cfs_quota_us")?, &file(dir, "cpu.cfs_period_us")?))
     });
     v1.into_iter().chain(v2).reduce(f64::min)
+}
+
+/// Bytes of memory that this process may still take before its control groups stop it; `None` when there is no limit.
+/// Pages of files that the system can drop count as free.
+pub(super) fn memory(read: Read) -> Option<u64> {
+    let groups = read("/proc/self/cgroup")?;
+    let mounts = read("/proc/self/mountinfo").unwrap_or_default();
+    let number = |path: String| read(&path)?.trim().parse::<f64>().ok();
+    let stat = |dir: &str, name: &str| {
+        let text = read(&format!("{dir}/memory.stat"))?;
+        text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok())
+    };
+    let room = |dir: &str, limit: &str, usage: &str, file: &str| {
+        // A limit near 2^63 is version 1's way to say that there is none.
+        let limit = number(format!("{dir}/{limit}")).filter(|&n| n < 9e18)?;
+        let used = number(format!("{dir}/{usage}")).unwrap_or(0.0) - stat(dir, file).unwrap_or(0.0);
+        Some((limit - used.max(0.0)).max(0.0))
+    };
+    let v2 = groups.lines().find_map(|line| line.strip_prefix("0::")).and_then(|path| {
+        let mount = mount(&mounts, "cgroup2", None).unwrap_or(("/", "/sys/fs/cgroup"));
+        smallest(mount, path, &|dir| room(dir, "memory.max", "memory.current", "inactive_file "))
+    });
+    let v1 = groups.lines().find_map(|line| {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (controllers, path) = (fields.next()?, fields.next()?);
+        controllers.split(',').any(|c| c == "memory").then_some(path)
+    });
+    let v1 = v1.and_then(|path| {
+        let mount = mount(&mounts, "cgroup", Some("memory")).unwrap_or(("/", "/sys/fs/cgroup/memory"));
+        let (limit, usage) = ("memory.limit_in_bytes", "memory.usage_in_bytes");
+        smallest(mount, path, &|dir| room(dir, limit, usage, "total_inactive_file "))
+    });
+    v1.into_iter().chain(v2).reduce(f64::min).map(|bytes| bytes as u64)
 }
 
 /// Root and mount point of the first mount of a file system type that has the option.

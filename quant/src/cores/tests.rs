@@ -235,3 +235,62 @@ fn a_pinned_thread_stays_on_its_cpu() {
     }
     assert!(!pinned(1 << 20).0);
 }
+
+#[test]
+fn masks_and_ranges() {
+    assert_eq!(parse_range("0-2,8, 10-11"), Ok(vec![0, 1, 2, 8, 10, 11]));
+    assert_eq!(parse_range("3,1-3"), Ok(vec![1, 2, 3]));
+    assert_eq!(parse_mask("0x55"), Ok(vec![0, 2, 4, 6]));
+    assert_eq!(parse_mask("F0"), Ok(vec![4, 5, 6, 7]));
+    assert_eq!(parse_mask("100000000000000001"), Ok(vec![0, 68]));
+    for bad in ["", "-", "3-1", "x", "99999999", "1,,2"] {
+        assert!(parse_range(bad).is_err(), "{bad}");
+    }
+    for bad in ["", "0", "0x", "g", "-1"] {
+        assert!(parse_mask(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn chosen_cpus_are_those_that_may_be_used() {
+    let cores = alder_lake().cores().unwrap();
+    let only = cores.only(&[1, 3, 30], &|cpu| cpu < 20).unwrap();
+    assert_eq!((only.perf, only.logical), (vec![1, 3], 2));
+    assert_eq!(cores.only(&[30], &|cpu| cpu < 20), None);
+}
+
+/// A machine whose process is in the group `/a/b` of version 2.
+fn group(files: &[(&str, &str)]) -> Option<u64> {
+    let mount = "30 20 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw";
+    let mut tree = Tree::new("0").file("/proc/self/cgroup", "0::/a/b").file("/proc/self/mountinfo", mount);
+    for (path, text) in files {
+        tree = tree.file(&format!("/sys/fs/cgroup/{path}"), text);
+    }
+    quota::memory(&|path| tree.0.get(path).cloned())
+}
+
+#[test]
+fn memory_limits_of_every_group_above_hold() {
+    assert_eq!(group(&[]), None);
+    assert_eq!(group(&[("a/b/memory.max", "max"), ("a/b/memory.current", "5")]), None);
+    let inner = [("a/b/memory.max", "1000"), ("a/b/memory.current", "300")];
+    assert_eq!(group(&inner), Some(700));
+    let cache = ("a/b/memory.stat", "anon 200\ninactive_file 100\n");
+    assert_eq!(group(&[inner[0], inner[1], cache]), Some(800));
+    let outer = [("a/memory.max", "900"), ("a/memory.current", "850")];
+    assert_eq!(group(&[inner[0], inner[1], outer[0], outer[1]]), Some(50));
+    assert_eq!(group(&[("a/memory.max", "900"), ("a/memory.current", "950")]), Some(0));
+}
+
+#[test]
+fn memory_limits_of_version_one() {
+    let limited = |limit: &str| {
+        let tree = Tree::new("0").file("/proc/self/cgroup", "7:memory:/x\n3:cpu:/y");
+        let tree = tree.file("/proc/self/mountinfo", "30 20 0:26 / /cg/mem rw - cgroup cgroup rw,memory");
+        let tree = tree.file("/cg/mem/x/memory.limit_in_bytes", limit);
+        let tree = tree.file("/cg/mem/x/memory.usage_in_bytes", "400");
+        quota::memory(&|path| tree.0.get(path).cloned())
+    };
+    assert_eq!(limited("1000"), Some(600));
+    assert_eq!(limited("9223372036854771712"), None);
+}

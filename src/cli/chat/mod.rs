@@ -16,7 +16,7 @@ mod words;
 
 use super::answer::{Printer, Target};
 use super::guard_args::GuardArgs;
-use super::model_args::{self, ModelArgs};
+use super::model_args::{self, ComputeArgs, ModelArgs};
 use super::prompt_args::ChatArgs;
 use super::run::{Predict, predict};
 use super::sample_args::SampleArgs;
@@ -82,6 +82,7 @@ pub struct ReplArgs {
 /// A conversation and all that answers it.
 struct Chat {
     engine: Engine,
+    compute: ComputeArgs,
     gguf: Arc<Gguf>,
     tokenizer: Arc<Tokenizer>,
     template: Template,
@@ -167,6 +168,7 @@ impl Chat {
         let vocab = generate::vocab(&tokenizer, engine.config().n_vocab)?;
         Ok(Self {
             engine,
+            compute: args.model.compute.clone(),
             gguf,
             tokenizer: tokenizer.into(),
             template,

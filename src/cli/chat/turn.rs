@@ -7,7 +7,7 @@ use crate::cli::answer::{Ending, Printer};
 use crate::cli::term::keys::Keys;
 use crate::cli::term::reader::Reader;
 use crate::cli::term::reading::{Reading as Status, ReadingOptions};
-use crate::cli::{interrupt, output};
+use crate::cli::{interrupt, output, rates};
 use crate::engine::generate::{Finish, Generation};
 use crate::error::{Error, Result};
 use crate::grammar::{Compiler, Constraint};
@@ -138,6 +138,8 @@ impl Chat {
             mode: prompt.mode,
             seed,
         };
+        let (generated, past) = (stats.generated, stats.context.saturating_sub(stats.generated));
+        rates::heard(&self.compute, &self.engine, &self.gguf, (generated, stats.generating.as_secs_f64()), past);
         self.totals.add(&stats);
         self.last = Some(stats);
         say_ending(finish, ending, stats.generated, self.engine.n_ctx());

@@ -1,0 +1,47 @@
+#!/bin/sh
+# Compares what `lapwing plan` predicts with what happens: the decode rate with `lapwing bench` (20 % are allowed), the
+# memory with what a process of `lapwing run` has resident at its end (5 % are allowed).
+#
+#     scripts/check-plan.sh MODEL.gguf...
+#
+# Wants a quiet machine, a release build, python3, and Linux (for /proc). Files of random weights will do:
+# scripts/make-random-gguf.py.
+set -eu
+lapwing=${LAPWING:-target/release/lapwing}
+tokens=${TOKENS:-64}
+[ $# -gt 0 ] || { sed -n '2,8p' "$0"; exit 2; }
+for model in "$@"; do
+    plan=$("$lapwing" plan --probe --json "$model" -c "$tokens") || true
+    bench=$("$lapwing" bench -m "$model" -p 0 -n "$tokens" -r 3 -o json --no-bandwidth 2>/dev/null)
+    PLAN=$plan BENCH=$bench TOKENS=$tokens python3 - "$lapwing" "$model" <<'PY'
+import json, os, subprocess, sys, time
+
+lapwing, model = sys.argv[1:]
+plan, bench = json.loads(os.environ["PLAN"]), json.loads(os.environ["BENCH"])
+tokens = os.environ["TOKENS"]
+run = subprocess.Popen(
+    [lapwing, "run", "-m", model, "--raw", "-p", "Hi", "-n", tokens, "-c", tokens, "--ignore-eos", "--force"],
+    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+resident = 0
+while run.poll() is None:
+    try:
+        with open(f"/proc/{run.pid}/status") as status:
+            lines = [line for line in status if line.startswith("VmRSS:")]
+        # The last figure counts: while loading, pages of the file are there twice.
+        resident = int(lines[0].split()[1]) * 1024 if lines else resident
+    except (FileNotFoundError, IndexError):
+        break
+    time.sleep(0.02)
+one = plan["model"]
+figures = [("tokens/s", one["tokens_per_second"], bench[0]["avg_ts"], 0.20),
+           ("resident MB", one["total"] / 1e6, resident / 1e6, 0.05)]
+failed = False
+for name, predicted, measured, allowed in figures:
+    off = predicted / measured - 1
+    ok = abs(off) <= allowed
+    failed |= not ok
+    print(f"{os.path.basename(model)}: {name}: predicted {predicted:.2f}, measured {measured:.2f}, "
+          f"{100 * off:+.1f} % ({'ok' if ok else 'TOO FAR'})")
+sys.exit(failed)
+PY
+done
