@@ -3,10 +3,15 @@
 use std::fs;
 use std::path::Path;
 
-use crate::common::{Figures, argmax, kl_divergence, shared};
+use crate::common::{Figures, argmax, kl_divergence, loud, shared};
 use crate::{open, path, program, quantize, said, table};
 
 const CASES: [&str; 4] = ["dense-tied", "dense-untied", "moe", "yarn"];
+/// The files of golden/formats.
+const TYPES: [&str; 14] = [
+    "BF16", "F16", "Q8_0", "Q6_K", "Q5_K_S", "Q5_1", "Q5_0", "Q4_K_S", "Q4_1", "Q4_0", "IQ4_NL", "IQ4_XS", "Q3_K_S",
+    "Q2_K",
+];
 
 #[test]
 fn golden_checkpoints_convert_as_llama_cpp_does() {
@@ -73,7 +78,7 @@ fn golden_logits_of_the_converted() {
         let figures = Figures::read(golden.join(case).join("golden.safetensors"));
         for prompt in ["p0", "p1", "p2"] {
             let (ids, want) = (figures.ids(&format!("{prompt}.ids")), figures.f32(&format!("{prompt}.logits")));
-            let got = logits(&out, &ids, want.rows(), &dir.path().join("logits"));
+            let got = logits(&out, &ids, want.rows(), &[]);
             let divergence = kl_divergence(&want.values, &got, want.cols());
             assert!(divergence < 1e-5, "{case} {prompt}: {divergence:.2e}");
             let best = |values: &[f32]| values.chunks(want.cols()).map(argmax).collect::<Vec<_>>();
@@ -82,12 +87,46 @@ fn golden_logits_of_the_converted() {
     }
 }
 
-fn logits(model: &Path, ids: &[u32], rows: usize, out: &Path) -> Vec<f32> {
+/// Files of one type: the KL divergence from the f32 model, summed over every row of the golden logits, is at most that
+/// of llama.cpp's file. Scalar arithmetic, so that nothing but the weights differs from transformers.
+#[test]
+fn golden_divergence_of_each_type_is_at_most_llama_cpps() {
+    let Some(golden) = shared("golden_divergence_of_each_type_is_at_most_llama_cpps").map(|d| d.join("golden")) else {
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let figures = Figures::read(golden.join("dense-tied/golden.safetensors"));
+    let total = |model: &Path| -> f64 {
+        let of_prompt = |prompt: &str| {
+            let (ids, want) = (figures.ids(&format!("{prompt}.ids")), figures.f32(&format!("{prompt}.logits")));
+            let got = logits(model, &ids, want.rows(), &["--isa", "scalar"]);
+            kl_divergence(&want.values, &got, want.cols()) * want.rows() as f64
+        };
+        ["p0", "p1", "p2"].into_iter().map(of_prompt).sum()
+    };
+    let mut worse = Vec::new();
+    for kind in TYPES {
+        let (ours, theirs) = (dir.path().join("ours.gguf"), golden.join(format!("formats/dense-tied-{kind}.gguf")));
+        quantize(&[path(&golden.join("dense-tied/lcpp-f32.gguf")), path(&ours), kind, "--pure"]);
+        assert_eq!(table(&open(&ours)), table(&open(&theirs)), "{kind}");
+        let (a, b) = (total(&ours), total(&theirs));
+        loud(&format!("{kind}: KL divergence {a:.4e}, llama.cpp's {b:.4e}, ratio {:.3}", a / b));
+        if a > b {
+            worse.push(kind);
+        }
+    }
+    assert!(worse.is_empty(), "above llama.cpp's: {worse:?}");
+}
+
+/// Logits of the last `rows` tokens, with these further flags.
+fn logits(model: &Path, ids: &[u32], rows: usize, flags: &[&str]) -> Vec<f32> {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("logits");
     let ids = ids.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
     let rows = rows.to_string();
     let args =
-        ["logits", "-m", path(model), "--ids", &ids, "--last", &rows, "-o", path(out), "-ctk", "f32", "-ctv", "f32"];
-    let done = program(&args).output().unwrap();
+        ["logits", "-m", path(model), "--ids", &ids, "--last", &rows, "-o", path(&out), "-ctk", "f32", "-ctv", "f32"];
+    let done = program(&[&args, flags].concat()).output().unwrap();
     assert!(done.status.success(), "{}", said(&done));
-    Figures::read(out).f32("logits").values
+    Figures::read(&out).f32("logits").values
 }

@@ -7,7 +7,7 @@ use super::tile::{Encode, Groups, Tile, to_bytes};
 use crate::formats::q4_1::Q4_1;
 
 /// See [`Grid`]; Q5_1 has the same.
-pub(super) const GRID: &Grid = grid::<10, 9>((-0.8, 2.8), 0.6).as_flattened();
+pub(super) const GRID: &Grid = grid::<14, 11>((-0.8, 2.8), 0.6).as_flattened();
 
 impl Encode for Q4_1 {
     #[inline(always)]
