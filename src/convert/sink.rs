@@ -1,7 +1,6 @@
 //! The unfinished file as the stream writer sees it: takes bytes in order, leaves out those that an interrupted job wrote
 //! already, and keeps the rest until they are written, so that writing can go on beside computing.
 
-use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
@@ -100,7 +99,7 @@ pub fn sync_directory(path: &Path) {
     if let Some(dir) = path.parent() {
         let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
         // The rename is done; where a file system cannot force it to disk, nothing better is left to do.
-        let _best_effort = File::open(dir).and_then(|d| d.sync_all());
+        let _best_effort = std::fs::File::open(dir).and_then(|d| d.sync_all());
     }
     #[cfg(not(unix))]
     let _ = path;
