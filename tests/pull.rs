@@ -291,7 +291,6 @@ fn what_is_here_needs_no_network() {
     assert!(bench.hub.seen().is_empty(), "the hub is not asked for what is here");
     bench.run(&["tokenize", "-hf", "us/other", "-p", "x", "--offline"]).failed(2, &["us/other", "--offline"]);
     bench.run(&["tokenize", "-hf", REPO, "-m", "x", "-p", "x"]).failed(2, &["cannot be used with"]);
-    bench.run(&["tokenize", "-p", "x"]).failed(2, &["--model", "-hf"]);
 }
 
 #[test]
