@@ -366,7 +366,7 @@ fn kill(bench: &Bench, mut child: Child, delay: Duration) -> bool {
 #[test]
 fn a_hundred_kills_lose_no_byte() {
     let bench = Bench::new();
-    let random = noise(std::process::id().into(), 4000);
+    let random = noise(std::process::id().into(), 400_000);
     let mut draw = random.chunks(4).map(|c| u64::from(u32::from_le_bytes([c[0], c[1], c[2], c[3]])));
     let mut draw = move |limit: u64| draw.next().expect("enough random numbers") % limit;
     let (mut kills, mut resumed, mut version, mut size) = (0, 0, 100, 0);
