@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use sysinfo::Disks;
-
 use crate::error::{Error, Result};
 
 /// Fails when the disk that `output` will be on has fewer than `wanted` bytes left. Where the system does not say how
@@ -18,13 +16,10 @@ pub fn check(output: &Path, wanted: u64) -> Result<()> {
     }
 }
 
-/// Bytes left on the disk of `output`: of the mount point that is the longest part of its path.
+/// Bytes left on the disk of `output`.
 fn available(output: &Path) -> Option<u64> {
     let dir = output.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let dir = dir.canonicalize().ok()?;
-    let disks = Disks::new_with_refreshed_list().ok()?;
-    let holds = disks.iter().filter(|disk| dir.starts_with(disk.mount_point()));
-    holds.max_by_key(|disk| disk.mount_point().components().count()).map(|disk| disk.available_space())
+    fs4::available_space(dir).ok()
 }
 
 #[cfg(test)]
