@@ -3,7 +3,8 @@
 //! Rows are produced once per layer input and quantized by the thread that produced them. Prompt rows come first,
 //! then generated ones: a kernel may treat the two roles differently, but never looks at how many rows there are.
 //!
-//! Integer forms, per group of 32 values: `scale = max|x| / top`, `code = round(x / scale)`, `dsum = scale * sum(codes)`.
+//! Integer forms, per group of 32 values: `scale = max|x| / top`, `code = round(x / scale)`, `dsum = scale * sum(codes)`,
+//! and the same sum for each half of the group, for formats with a minimum per 16 weights.
 //! The narrow form has codes of 8 bits (top 127): it meets weights whose own rounding is much coarser. The wide form
 //! has 14 bits (top 8191): with weights of six or eight bits, 8-bit activations would be the larger error by far.
 //! Products with a group's weights are summed exactly in 32-bit integers; 14 bits leave room for Q6_K's inner scales.
@@ -57,6 +58,8 @@ pub struct Codes<'a, T> {
     pub scales: &'a [f32],
     /// `[k / 32]` scale times the sum of the group's codes.
     pub dsums: &'a [f32],
+    /// `[k / 16]` scale times the sum of the codes of half a group.
+    pub halves: &'a [f32],
 }
 
 /// Where a row's integers go; see [`Codes`].
@@ -67,6 +70,16 @@ pub struct CodesMut<'a, T> {
     pub scales: &'a mut [f32],
     /// `[k / 32]`
     pub dsums: &'a mut [f32],
+    /// `[k / 16]`
+    pub halves: &'a mut [f32],
+}
+
+impl<T> CodesMut<'_, T> {
+    /// Whether this is room for `k` values.
+    pub(crate) fn fits(&self, k: usize) -> bool {
+        let n = self.scales.len();
+        k == n * GROUP && self.codes.len() == k && self.dsums.len() == n && self.halves.len() == 2 * n
+    }
 }
 
 /// The rows of one integer form.
@@ -74,29 +87,46 @@ struct Form<T> {
     codes: Vec<T>,
     scales: Vec<f32>,
     dsums: Vec<f32>,
+    halves: Vec<f32>,
 }
 
 impl<T: Copy + Default> Form<T> {
-    const EMPTY: Self = Self { codes: Vec::new(), scales: Vec::new(), dsums: Vec::new() };
+    const EMPTY: Self = Self { codes: Vec::new(), scales: Vec::new(), dsums: Vec::new(), halves: Vec::new() };
 
     fn resize(&mut self, n: usize, k: usize) {
         self.codes.resize(n * code_stride(k), T::default());
         self.scales.resize(n * (k / GROUP), 0.0);
         self.dsums.resize(n * (k / GROUP), 0.0);
+        self.halves.resize(2 * n * (k / GROUP), 0.0);
     }
 
     fn row(&self, i: usize, k: usize) -> Codes<'_, T> {
         let (at, groups) = (i * code_stride(k), k / GROUP);
         let part = i * groups..(i + 1) * groups;
-        Codes { codes: &self.codes[at..at + k], scales: &self.scales[part.clone()], dsums: &self.dsums[part] }
+        Codes {
+            codes: &self.codes[at..at + k],
+            scales: &self.scales[part.clone()],
+            dsums: &self.dsums[part],
+            halves: &self.halves[2 * i * groups..2 * (i + 1) * groups],
+        }
     }
 
     fn shared(&mut self) -> SharedForm<T> {
-        SharedForm(SharedMut::new(&mut self.codes), SharedMut::new(&mut self.scales), SharedMut::new(&mut self.dsums))
+        SharedForm {
+            codes: SharedMut::new(&mut self.codes),
+            scales: SharedMut::new(&mut self.scales),
+            dsums: SharedMut::new(&mut self.dsums),
+            halves: SharedMut::new(&mut self.halves),
+        }
     }
 }
 
-struct SharedForm<T>(SharedMut<T>, SharedMut<f32>, SharedMut<f32>);
+struct SharedForm<T> {
+    codes: SharedMut<T>,
+    scales: SharedMut<f32>,
+    dsums: SharedMut<f32>,
+    halves: SharedMut<f32>,
+}
 
 impl<T> SharedForm<T> {
     /// Row `i`.
@@ -108,13 +138,18 @@ impl<T> SharedForm<T> {
         let part = i * groups..(i + 1) * groups;
         // SAFETY: rows of different i do not overlap, and the caller takes each once.
         unsafe {
-            CodesMut { codes: self.0.slice(at..at + k), scales: self.1.slice(part.clone()), dsums: self.2.slice(part) }
+            CodesMut {
+                codes: self.codes.slice(at..at + k),
+                scales: self.scales.slice(part.clone()),
+                dsums: self.dsums.slice(part),
+                halves: self.halves.slice(2 * i * groups..2 * (i + 1) * groups),
+            }
         }
     }
 }
 
-const NONE8: Codes<'static, i8> = Codes { codes: &[], scales: &[], dsums: &[] };
-const NONE16: Codes<'static, i16> = Codes { codes: &[], scales: &[], dsums: &[] };
+const NONE8: Codes<'static, i8> = Codes { codes: &[], scales: &[], dsums: &[], halves: &[] };
+const NONE16: Codes<'static, i16> = Codes { codes: &[], scales: &[], dsums: &[], halves: &[] };
 
 /// `[n, k]` activations in every form that was asked for.
 pub struct Acts {

@@ -190,7 +190,12 @@ fn quantize<T>(x: &[f32], out: CodesMut<'_, T>, limit: f32, put: impl Fn(&[i32; 
         put(&q, codes);
         let scale = top / limit + fold(broken);
         out.scales[g] = scale;
-        out.dsums[g] = scale * q.iter().fold(0i32, |s, &q| s.wrapping_add(q)) as f32;
+        let sums: [i32; 2] =
+            std::array::from_fn(|h| q[16 * h..16 * h + 16].iter().fold(0, |s: i32, &q| s.wrapping_add(q)));
+        out.dsums[g] = scale * sums[0].wrapping_add(sums[1]) as f32;
+        for h in 0..2 {
+            out.halves[2 * g + h] = scale * sums[h] as f32;
+        }
     }
 }
 

@@ -21,7 +21,7 @@ mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 
-use crate::acts::{ActKinds, ActRow, CodesMut, GROUP};
+use crate::acts::{ActKinds, ActRow, CodesMut};
 use crate::formats::DType;
 use crate::panel::Layout;
 
@@ -227,18 +227,14 @@ impl VectorOps {
 
     /// One row in the narrow integer form; see [`crate::acts`].
     pub(crate) fn quantize_q8(&self, x: &[f32], out: CodesMut<'_, i8>) {
-        assert!(
-            out.codes.len() == x.len() && x.len() == out.scales.len() * GROUP && x.len() == out.dsums.len() * GROUP
-        );
+        assert!(out.fits(x.len()), "lengths given to a quantizer of activations");
         // SAFETY: the table's holder proves the ISA; lengths were checked.
         unsafe { (self.quantize_q8)(x, out) }
     }
 
     /// One row in the wide integer form; see [`crate::acts`].
     pub(crate) fn quantize_q16(&self, x: &[f32], out: CodesMut<'_, i16>) {
-        assert!(
-            out.codes.len() == x.len() && x.len() == out.scales.len() * GROUP && x.len() == out.dsums.len() * GROUP
-        );
+        assert!(out.fits(x.len()), "lengths given to a quantizer of activations");
         // SAFETY: the table's holder proves the ISA; lengths were checked.
         unsafe { (self.quantize_q16)(x, out) }
     }
