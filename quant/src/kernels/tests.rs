@@ -102,17 +102,22 @@ fn check(kernels: &'static Kernels, dtype: DType, shape: (usize, usize, usize), 
                     checked += 1;
                 }
             }
-            // Alone, each activation row gives the same bits as among others.
-            let one = [n as u32 / 2];
-            let mut alone = vec![0f32; rows];
-            weight::run(
-                team,
-                &acts,
-                &|_| true,
-                &mut [Product { weight: &weight, rows: Rows::Some(&one), out: &mut alone }],
-            );
-            let at = n / 2 * rows;
-            assert!(alone.iter().zip(&all[at..at + rows]).all(|(a, b)| a.to_bits() == b.to_bits()), "alone = batched");
+            // Whatever the number of activation rows: the same bits, and the same for a generated row where its tile is
+            // the prompt's.
+            let cell = kernels.cell(dtype);
+            let same = std::ptr::fn_addr_eq(cell.prompt, cell.generated);
+            for few in (1..n.min(12)).filter(|few| few % 3 == n % 3 || *few == 1) {
+                let some: Vec<u32> = (0..few as u32).map(|i| (n as u32 / 2 + i) % n as u32).collect();
+                for prompt in [true, false].into_iter().filter(|&prompt| prompt || same) {
+                    let mut alone = vec![0f32; few * rows];
+                    let product = Product { weight: &weight, rows: Rows::Some(&some), out: &mut alone };
+                    weight::run(team, &acts, &|_| prompt, &mut [product]);
+                    for (alone, &i) in alone.chunks_exact(rows).zip(&some) {
+                        let among = &all[i as usize * rows..][..rows];
+                        assert!(alone.iter().zip(among).all(|(a, b)| a.to_bits() == b.to_bits()), "alone = batched");
+                    }
+                }
+            }
         });
     }
     checked
@@ -127,9 +132,15 @@ fn every_table_multiplies_as_the_formats_mean() {
         for &dtype in DType::ALL {
             let unit = dtype.block_len();
             let some = if unit == 1 { 37 } else { 3 * unit };
-            for (rows, cols, n) in
-                [(1, unit, 1), (5, 2 * unit, 2), (16, some, 3), (33, unit, 4), (48, some, 7), (16, unit, 37)]
-            {
+            for (rows, cols, n) in [
+                (1, unit, 1),
+                (5, 2 * unit, 2),
+                (16, some, 3),
+                (33, unit, 4),
+                (48, some, 7),
+                (16, unit, 37),
+                (83, 17 * unit, 40),
+            ] {
                 checked += check(kernels, dtype, (rows, cols, n), &mut rng, &pool);
             }
         }
