@@ -104,7 +104,7 @@ pub fn attention(pool: &Pool, threads: usize, kernels: &'static Kernels) -> f64 
     let plane = || Plane { bytes: &plane, dtype: KvType::F16 };
     let q = vec![0.01; TOKENS * heads.n_heads * heads.head_dim];
     let mut out = vec![0.0; q.len()];
-    let span = QuerySpan { first: 0, len: TOKENS, past: 0, pages: &pages };
+    let span = QuerySpan { first: 0, len: TOKENS, past: 0, pages: &pages, generated: false };
     let seconds = median(5, || {
         pool.enter(threads, |team| {
             attend::attend(team, kernels, heads, (plane(), plane()), &[span], &q, &mut out);
