@@ -5,7 +5,6 @@ mod lanes;
 mod simd;
 mod tile;
 
-pub(super) use decode::q4_k_six;
 pub(super) use simd::Avx2;
 
 use crate::acts::ActKinds;
@@ -45,7 +44,7 @@ fn cell(dtype: DType) -> Cell {
         DType::Q6_K => (wide, q6_k),
         _ => return cell_f32(dtype),
     };
-    Cell { layout: Layout::R16, acts, prompt: tile, generated: tile }
+    Cell { layout: Layout::R16, acts, prompt_panels: 1, prompt: tile, generated: tile }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]

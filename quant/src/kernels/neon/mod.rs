@@ -66,13 +66,13 @@ fn cell_dotprod(dtype: DType) -> Cell {
 /// A cell over panels whose tile reads 8-bit activations.
 fn narrow(tile: TileFn) -> Cell {
     let acts = ActKinds { q8: true, ..ActKinds::default() };
-    Cell { layout: Layout::R16, acts, prompt: tile, generated: tile }
+    Cell { layout: Layout::R16, acts, prompt_panels: 1, prompt: tile, generated: tile }
 }
 
 /// A cell over panels whose tile reads 14-bit activations.
 fn wide(tile: TileFn) -> Cell {
     let acts = ActKinds { q16: true, ..ActKinds::default() };
-    Cell { layout: Layout::R16, acts, prompt: tile, generated: tile }
+    Cell { layout: Layout::R16, acts, prompt_panels: 1, prompt: tile, generated: tile }
 }
 
 /// The integer tiles of one kind of products, as a module.
