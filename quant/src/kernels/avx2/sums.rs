@@ -1,0 +1,222 @@
+//! The exact integer sums of a group: codes of 16 rows times activation codes, from the panel or from unpacked codes.
+//!
+//! Both ways give the same integers, so it does not matter which one a result came by.
+
+use super::dot::{Dot, twice};
+use super::tile::{Codes, Format, Pair};
+use crate::acts::ActRow;
+use std::arch::x86_64::*;
+
+/// An activation row in the form that a format reads.
+#[derive(Clone, Copy)]
+pub(super) struct Row {
+    codes: *const u8,
+    /// Per group.
+    pub scales: *const f32,
+    /// Per group.
+    pub dsums: *const f32,
+    /// Per half group.
+    pub halves: *const f32,
+}
+
+impl Row {
+    #[inline(always)]
+    pub fn new<F: Format>(act: &ActRow<'_>) -> Self {
+        match F::CODES {
+            Codes::Narrow(_) => {
+                let q = &act.q8;
+                let (scales, dsums, halves) = (q.scales.as_ptr(), q.dsums.as_ptr(), q.halves.as_ptr());
+                Self { codes: q.codes.as_ptr().cast(), scales, dsums, halves }
+            }
+            Codes::Wide => {
+                let q = &act.q16;
+                let (scales, dsums, halves) = (q.scales.as_ptr(), q.dsums.as_ptr(), q.halves.as_ptr());
+                Self { codes: q.codes.as_ptr().cast(), scales, dsums, halves }
+            }
+        }
+    }
+
+    /// Four bytes of codes in every lane: a quad of the narrow form, a pair of the wide one.
+    #[inline(always)]
+    unsafe fn four(&self, at: usize) -> __m256i {
+        // SAFETY: the bytes are inside the row, by the caller.
+        unsafe { _mm256_set1_epi32(self.codes.add(at).cast::<i32>().read_unaligned()) }
+    }
+}
+
+/// An unpacked group: narrow codes `[quad][row half]`; wide ones `[quad][j][row half]` in 16 bits, where j = 0 has the
+/// elements 0 and 2 of the quad and j = 1 the elements 1 and 3, times the inner scales where the format has some. Code
+/// times inner scale fits 16 bits (32 * 128), and 32 products with the wide activations fit 31 (32 * 32 * 128 * 8191).
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+pub(super) struct Group {
+    codes: [__m256i; 32],
+    inner: [Pair<__m256i>; 2],
+}
+
+impl Group {
+    #[inline(always)]
+    pub unsafe fn zero() -> Self {
+        // SAFETY: a register operation of the caller's ISA.
+        unsafe { Self { codes: [_mm256_setzero_si256(); 32], inner: [[_mm256_setzero_si256(); 2]; 2] } }
+    }
+}
+
+/// Bytes as 16-bit words: the even ones, then the odd ones.
+#[inline(always)]
+unsafe fn widen(v: __m256i) -> [__m256i; 2] {
+    // SAFETY: register operations of the caller's ISA.
+    unsafe { [_mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(v)), _mm256_srai_epi16::<8>(v)] }
+}
+
+/// Unpacks group `g`.
+#[inline(always)]
+pub(super) unsafe fn unpack<F: Format>(f: &F, g: usize, out: &mut Group) {
+    // SAFETY: group g is inside the panel, by the caller; the rest are register operations of its ISA.
+    unsafe {
+        if F::HALVED {
+            out.inner = [f.inner(g, 0), f.inner(g, 1)];
+        }
+        for i in 0..4 {
+            let codes = f.codes(g, i);
+            for o in 0..2 {
+                let q = 2 * i + o;
+                for h in 0..2 {
+                    match F::CODES {
+                        Codes::Narrow(_) => out.codes[2 * q + h] = codes[o][h],
+                        Codes::Wide => {
+                            for (j, words) in widen(codes[o][h]).into_iter().enumerate() {
+                                out.codes[4 * q + 2 * j + h] = if F::HALVED {
+                                    _mm256_mullo_epi16(words, twice(out.inner[i / 2][h]))
+                                } else {
+                                    words
+                                };
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Sums of group `g` for N activation rows, straight from the panel.
+#[inline(always)]
+pub(super) unsafe fn live<F: Format, D: Dot, const N: usize>(f: &F, g: usize, rows: &[Row; N]) -> [Pair<__m256i>; N] {
+    // SAFETY: group g is inside the panel, by the caller; the rest are register operations of its ISA.
+    unsafe {
+        match F::CODES {
+            Codes::Narrow(_) => narrow::<F, D, N>(g, rows, |i| f.codes(g, i), |half| f.inner(g, half)),
+            Codes::Wide => {
+                let mut total = [[_mm256_setzero_si256(); 2]; N];
+                for half in 0..2 {
+                    let mut sums = if F::HALVED { [[_mm256_setzero_si256(); 2]; N] } else { total };
+                    for i in 2 * half..2 * half + 2 {
+                        for (o, pair) in f.codes(g, i).into_iter().enumerate() {
+                            let words = pair.map(|v| widen(v));
+                            for j in 0..2 {
+                                let at = 2 * (32 * g + 8 * i + 4 * o + 2 * j);
+                                add_words::<D, N>(&mut sums, [words[0][j], words[1][j]], rows, at);
+                            }
+                        }
+                    }
+                    if F::HALVED {
+                        let inner = f.inner(g, half);
+                        for n in 0..N {
+                            for h in 0..2 {
+                                let scaled = _mm256_mullo_epi32(sums[n][h], inner[h]);
+                                total[n][h] = _mm256_add_epi32(total[n][h], scaled);
+                            }
+                        }
+                    } else {
+                        total = sums;
+                    }
+                }
+                total
+            }
+        }
+    }
+}
+
+/// Sums of an unpacked group, the g-th of the rows, for N activation rows.
+#[inline(always)]
+pub(super) unsafe fn unpacked<F: Format, D: Dot, const N: usize>(
+    group: &Group,
+    g: usize,
+    rows: &[Row; N],
+) -> [Pair<__m256i>; N] {
+    // SAFETY: group g is inside the rows, by the caller; the rest are register operations of its ISA.
+    unsafe {
+        match F::CODES {
+            Codes::Narrow(_) => {
+                let pair = |q: usize| [group.codes[2 * q], group.codes[2 * q + 1]];
+                narrow::<F, D, N>(g, rows, |i| [pair(2 * i), pair(2 * i + 1)], |half| group.inner[half])
+            }
+            Codes::Wide => {
+                let mut sums = [[_mm256_setzero_si256(); 2]; N];
+                for v in 0..16 {
+                    let pair = [group.codes[2 * v], group.codes[2 * v + 1]];
+                    add_words::<D, N>(&mut sums, pair, rows, 2 * (32 * g + 2 * v));
+                }
+                sums
+            }
+        }
+    }
+}
+
+/// Adds the products of two words per row to the sums of N activation rows.
+#[inline(always)]
+unsafe fn add_words<D: Dot, const N: usize>(
+    sums: &mut [Pair<__m256i>; N],
+    words: Pair<__m256i>,
+    rows: &[Row; N],
+    at: usize,
+) {
+    for n in 0..N {
+        // SAFETY: passed on to the caller.
+        unsafe {
+            let acts = rows[n].four(at);
+            for h in 0..2 {
+                sums[n][h] = D::words(sums[n][h], words[h], acts);
+            }
+        }
+    }
+}
+
+/// Sums over narrow codes; `codes(i)` are the quads 2i and 2i + 1, `inner(half)` the inner scales of a half.
+#[inline(always)]
+unsafe fn narrow<F: Format, D: Dot, const N: usize>(
+    g: usize,
+    rows: &[Row; N],
+    codes: impl Fn(usize) -> [Pair<__m256i>; 2],
+    inner: impl Fn(usize) -> Pair<__m256i>,
+) -> [Pair<__m256i>; N] {
+    let Codes::Narrow(bits) = F::CODES else { unreachable!() };
+    // Pairs of quads that are added up before they are scaled or become 32 bits.
+    let part = if F::HALVED { 2 } else { D::quads(bits) / 2 };
+    // SAFETY: group g is inside the rows, by the caller; the rest are register operations of its ISA.
+    unsafe {
+        let mut total = [[_mm256_setzero_si256(); 2]; N];
+        for first in (0..4).step_by(part) {
+            let mut sums = [[_mm256_setzero_si256(); 2]; N];
+            for i in first..first + part {
+                for (o, pair) in codes(i).into_iter().enumerate() {
+                    for n in 0..N {
+                        let acts = rows[n].four(32 * g + 8 * i + 4 * o);
+                        for h in 0..2 {
+                            sums[n][h] = D::bytes(sums[n][h], pair[h], acts);
+                        }
+                    }
+                }
+            }
+            let scales = inner(first / 2);
+            for n in 0..N {
+                for h in 0..2 {
+                    let sum = if F::HALVED { D::scaled(sums[n][h], scales[h]) } else { D::finish(sums[n][h]) };
+                    total[n][h] = _mm256_add_epi32(total[n][h], sum);
+                }
+            }
+        }
+        total
+    }
+}
