@@ -15,8 +15,8 @@ pub(super) unsafe fn halves(p: *const u8) -> Pair<__m256> {
 pub(super) unsafe fn unsigned(p: *const u8) -> Pair<__m256> {
     // SAFETY: 16 bytes are readable at `p`, by the caller.
     unsafe {
-        let wide = |p: *const u8| _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(p.cast())));
-        [wide(p), wide(p.add(8))]
+        let (a, b) = (_mm_loadl_epi64(p.cast()), _mm_loadl_epi64(p.add(8).cast()));
+        [_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(a)), _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(b))]
     }
 }
 
@@ -25,8 +25,8 @@ pub(super) unsafe fn unsigned(p: *const u8) -> Pair<__m256> {
 pub(super) unsafe fn signed(p: *const u8) -> Pair<__m256i> {
     // SAFETY: 16 bytes are readable at `p`, by the caller.
     unsafe {
-        let wide = |p: *const u8| _mm256_cvtepi8_epi32(_mm_loadl_epi64(p.cast()));
-        [wide(p), wide(p.add(8))]
+        let (a, b) = (_mm_loadl_epi64(p.cast()), _mm_loadl_epi64(p.add(8).cast()));
+        [_mm256_cvtepi8_epi32(a), _mm256_cvtepi8_epi32(b)]
     }
 }
 
@@ -58,7 +58,8 @@ pub(super) unsafe fn nibbles(v: __m256i) -> [__m256i; 2] {
 pub(super) unsafe fn nibble_line(p: *const u8) -> [Pair<__m256i>; 2] {
     // SAFETY: 64 bytes are readable at `p`, by the caller.
     unsafe {
-        let [a, b] = line(p).map(|v| nibbles(v));
+        let [a, b] = line(p);
+        let (a, b) = (nibbles(a), nibbles(b));
         [[a[0], b[0]], [a[1], b[1]]]
     }
 }

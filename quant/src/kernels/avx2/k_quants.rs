@@ -81,16 +81,19 @@ impl Format for Q6K {
             let low = nibble_line(p.add(g % 8 * 256 + 64 * i));
             let high = line(p.add(2048 + g % 8 * 128 + 64 * (i / 2)));
             let (top, center) = (_mm256_set1_epi8(0x30), _mm256_set1_epi8(32));
-            let six = |o: usize, h: usize| {
-                let high = match 2 * (i % 2) + o {
-                    0 => _mm256_slli_epi16::<4>(high[h]),
-                    1 => _mm256_slli_epi16::<2>(high[h]),
-                    2 => high[h],
-                    _ => _mm256_srli_epi16::<2>(high[h]),
-                };
-                _mm256_sub_epi8(_mm256_or_si256(low[o][h], _mm256_and_si256(high, top)), center)
-            };
-            [[six(0, 0), six(0, 1)], [six(1, 0), six(1, 1)]]
+            let mut out = low;
+            for (o, out) in out.iter_mut().enumerate() {
+                for (out, high) in out.iter_mut().zip(high) {
+                    let high = match 2 * (i % 2) + o {
+                        0 => _mm256_slli_epi16::<4>(high),
+                        1 => _mm256_slli_epi16::<2>(high),
+                        2 => high,
+                        _ => _mm256_srli_epi16::<2>(high),
+                    };
+                    *out = _mm256_sub_epi8(_mm256_or_si256(*out, _mm256_and_si256(high, top)), center);
+                }
+            }
+            out
         }
     }
 

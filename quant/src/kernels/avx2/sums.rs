@@ -106,14 +106,14 @@ pub(super) unsafe fn live<F: Format, D: Dot, const N: usize>(f: &F, g: usize, ro
     // SAFETY: group g is inside the panel, by the caller; the rest are register operations of its ISA.
     unsafe {
         match F::CODES {
-            Codes::Narrow(_) => narrow::<F, D, N>(g, rows, |i| f.codes(g, i), |half| f.inner(g, half)),
+            Codes::Narrow(_) => narrow::<F, D, N>(&Live { f, g }, g, rows),
             Codes::Wide => {
                 let mut total = [[_mm256_setzero_si256(); 2]; N];
                 for half in 0..2 {
                     let mut sums = if F::HALVED { [[_mm256_setzero_si256(); 2]; N] } else { total };
                     for i in 2 * half..2 * half + 2 {
                         for (o, pair) in f.codes(g, i).into_iter().enumerate() {
-                            let words = pair.map(|v| widen(v));
+                            let words = [widen(pair[0]), widen(pair[1])];
                             for j in 0..2 {
                                 let at = 2 * (32 * g + 8 * i + 4 * o + 2 * j);
                                 add_words::<D, N>(&mut sums, [words[0][j], words[1][j]], rows, at);
@@ -148,10 +148,7 @@ pub(super) unsafe fn unpacked<F: Format, D: Dot, const N: usize>(
     // SAFETY: group g is inside the rows, by the caller; the rest are register operations of its ISA.
     unsafe {
         match F::CODES {
-            Codes::Narrow(_) => {
-                let pair = |q: usize| [group.codes[2 * q], group.codes[2 * q + 1]];
-                narrow::<F, D, N>(g, rows, |i| [pair(2 * i), pair(2 * i + 1)], |half| group.inner[half])
-            }
+            Codes::Narrow(_) => narrow::<F, D, N>(group, g, rows),
             Codes::Wide => {
                 let mut sums = [[_mm256_setzero_si256(); 2]; N];
                 for v in 0..16 {
@@ -183,13 +180,53 @@ unsafe fn add_words<D: Dot, const N: usize>(
     }
 }
 
-/// Sums over narrow codes; `codes(i)` are the quads 2i and 2i + 1, `inner(half)` the inner scales of a half.
+/// Where the narrow codes of a group come from.
+trait Source {
+    /// The quads `2 * i` and `2 * i + 1`.
+    unsafe fn codes(&self, i: usize) -> [Pair<__m256i>; 2];
+    /// The inner scales of a half.
+    unsafe fn inner(&self, half: usize) -> Pair<__m256i>;
+}
+
+/// A group of a panel.
+struct Live<'a, F> {
+    f: &'a F,
+    g: usize,
+}
+
+impl<F: Format> Source for Live<'_, F> {
+    #[inline(always)]
+    unsafe fn codes(&self, i: usize) -> [Pair<__m256i>; 2] {
+        // SAFETY: the group is inside the panel, by the maker.
+        unsafe { self.f.codes(self.g, i) }
+    }
+
+    #[inline(always)]
+    unsafe fn inner(&self, half: usize) -> Pair<__m256i> {
+        // SAFETY: the group is inside the panel, by the maker.
+        unsafe { self.f.inner(self.g, half) }
+    }
+}
+
+impl Source for Group {
+    #[inline(always)]
+    unsafe fn codes(&self, i: usize) -> [Pair<__m256i>; 2] {
+        let c = &self.codes[4 * i..4 * i + 4];
+        [[c[0], c[1]], [c[2], c[3]]]
+    }
+
+    #[inline(always)]
+    unsafe fn inner(&self, half: usize) -> Pair<__m256i> {
+        self.inner[half]
+    }
+}
+
+/// Sums over narrow codes.
 #[inline(always)]
 unsafe fn narrow<F: Format, D: Dot, const N: usize>(
+    source: &impl Source,
     g: usize,
     rows: &[Row; N],
-    codes: impl Fn(usize) -> [Pair<__m256i>; 2],
-    inner: impl Fn(usize) -> Pair<__m256i>,
 ) -> [Pair<__m256i>; N] {
     let Codes::Narrow(bits) = F::CODES else { unreachable!() };
     // Pairs of quads that are added up before they are scaled or become 32 bits.
@@ -200,7 +237,7 @@ unsafe fn narrow<F: Format, D: Dot, const N: usize>(
         for first in (0..4).step_by(part) {
             let mut sums = [[_mm256_setzero_si256(); 2]; N];
             for i in first..first + part {
-                for (o, pair) in codes(i).into_iter().enumerate() {
+                for (o, pair) in source.codes(i).into_iter().enumerate() {
                     for n in 0..N {
                         let acts = rows[n].four(32 * g + 8 * i + 4 * o);
                         for h in 0..2 {
@@ -209,7 +246,7 @@ unsafe fn narrow<F: Format, D: Dot, const N: usize>(
                     }
                 }
             }
-            let scales = inner(first / 2);
+            let scales = source.inner(first / 2);
             for n in 0..N {
                 for h in 0..2 {
                     let sum = if F::HALVED { D::scaled(sums[n][h], scales[h]) } else { D::finish(sums[n][h]) };

@@ -17,7 +17,7 @@
 
 use super::dot::Dot;
 use super::sums::{self, Group, Row};
-use crate::acts::ActKinds;
+use crate::acts::{ActKinds, ActRow};
 use crate::kernels::{PANEL, Tile};
 use std::arch::x86_64::*;
 
@@ -180,16 +180,16 @@ unsafe fn many<F: Format, D: Dot>(f: &F, t: &Tile<'_>) {
                 let block = Block { first, groups: &unpacked[..count], factors: &factors[..count] };
                 let mut i = 0;
                 while i + SHARE <= acts.len() {
-                    sweep::<F, D, SHARE>(&block, |n| Row::new::<F>(&acts[i + n]), &mut total[i..]);
+                    sweep::<F, D, SHARE>(&block, &acts[i..], &mut total[i..]);
                     i += SHARE;
                 }
                 if i + 3 <= acts.len() {
-                    sweep::<F, D, 3>(&block, |n| Row::new::<F>(&acts[i + n]), &mut total[i..]);
+                    sweep::<F, D, 3>(&block, &acts[i..], &mut total[i..]);
                     i += 3;
                 }
                 match acts.len() - i {
-                    2 => sweep::<F, D, 2>(&block, |n| Row::new::<F>(&acts[i + n]), &mut total[i..]),
-                    1 => sweep::<F, D, 1>(&block, |n| Row::new::<F>(&acts[i + n]), &mut total[i..]),
+                    2 => sweep::<F, D, 2>(&block, &acts[i..], &mut total[i..]),
+                    1 => sweep::<F, D, 1>(&block, &acts[i..], &mut total[i..]),
                     _ => {}
                 }
             }
@@ -211,10 +211,10 @@ struct Block<'a> {
 #[inline(always)]
 unsafe fn sweep<F: Format, D: Dot, const N: usize>(
     block: &Block<'_>,
-    row: impl FnMut(usize) -> Row,
+    acts: &[ActRow<'_>],
     total: &mut [Pair<__m256>],
 ) {
-    let rows: [Row; N] = std::array::from_fn(row);
+    let rows: [Row; N] = std::array::from_fn(|n| Row::new::<F>(&acts[n]));
     for (g, (group, factors)) in (block.first..).zip(block.groups.iter().zip(block.factors)) {
         // SAFETY: passed on from `run`.
         unsafe {

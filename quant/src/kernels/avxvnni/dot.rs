@@ -5,7 +5,7 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 
 /// AVX-VNNI; nothing overflows, so all eight quads of a group are added up at once.
-pub(super) struct Vnni;
+pub(in crate::kernels) struct Vnni;
 
 impl Dot for Vnni {
     #[inline(always)]
