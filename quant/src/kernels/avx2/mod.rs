@@ -1,13 +1,14 @@
 //! The table for x86 with AVX2, FMA and f16 conversion: integer tiles over R16 panels, f32 tiles for the rest.
 //!
 //! [`tile`] is the skeleton, [`sums`] the integer products of a group over the steps of [`dot`]; a format is an
-//! implementation of [`tile::Format`] in [`k_quants`] or [`blocks`]. AVX-VNNI's table shares all but the steps.
+//! entry in [`formats`], put together from [`headers`] and [`planes`]. AVX-VNNI's table shares all but the steps.
 
 mod bits;
-pub(super) mod blocks;
 pub(super) mod dot;
-pub(super) mod k_quants;
+pub(super) mod formats;
+mod headers;
 mod lanes;
+mod planes;
 mod simd;
 mod sums;
 pub(super) mod tile;
@@ -73,9 +74,18 @@ pub(super) use integer_tiles;
 integer_tiles!(
     enable = "avx2,fma,f16c",
     dot = dot::Maddubs,
-    Q8_0 => blocks::Q8_0,
-    Q4_K => k_quants::Q4K,
-    Q6_K => k_quants::Q6K,
+    Q4_0 => formats::Q4_0,
+    Q4_1 => formats::Q4_1,
+    Q5_0 => formats::Q5_0,
+    Q5_1 => formats::Q5_1,
+    Q8_0 => formats::Q8_0,
+    Q2_K => formats::Q2K,
+    Q3_K => formats::Q3K,
+    Q4_K => formats::Q4K,
+    Q5_K => formats::Q5K,
+    Q6_K => formats::Q6K,
+    IQ4_NL => formats::Iq4Nl<0>,
+    IQ4_XS => formats::Iq4Xs<0>,
 );
 
 #[target_feature(enable = "avx2,fma,f16c")]

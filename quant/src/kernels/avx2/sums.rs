@@ -3,9 +3,10 @@
 //! Both ways give the same integers, so it does not matter which one a result came by.
 
 use super::dot::{Dot, twice};
-use super::tile::{Codes, Format, Pair};
+use super::tile::{Codes, Factors, Format, Pair};
 use crate::acts::ActRow;
 use std::arch::x86_64::*;
+use std::marker::PhantomData;
 
 /// An activation row in the form that a format reads.
 #[derive(Clone, Copy)]
@@ -51,14 +52,13 @@ impl Row {
 #[repr(align(64))]
 pub(super) struct Group {
     codes: [__m256i; 32],
-    inner: [Pair<__m256i>; 2],
 }
 
 impl Group {
     #[inline(always)]
     pub unsafe fn zero() -> Self {
         // SAFETY: a register operation of the caller's ISA.
-        unsafe { Self { codes: [_mm256_setzero_si256(); 32], inner: [[_mm256_setzero_si256(); 2]; 2] } }
+        unsafe { Self { codes: [_mm256_setzero_si256(); 32] } }
     }
 }
 
@@ -71,14 +71,11 @@ unsafe fn widen(v: __m256i) -> [__m256i; 2] {
 
 /// Unpacks group `g`.
 #[inline(always)]
-pub(super) unsafe fn unpack<F: Format>(f: &F, g: usize, out: &mut Group) {
+pub(super) unsafe fn unpack<F: Format>(panel: *const u8, g: usize, factors: &Factors, out: &mut Group) {
     // SAFETY: group g is inside the panel, by the caller; the rest are register operations of its ISA.
     unsafe {
-        if F::HALVED {
-            out.inner = [f.inner(g, 0), f.inner(g, 1)];
-        }
         for i in 0..4 {
-            let codes = f.codes(g, i);
+            let codes = F::codes(panel, g, i);
             for o in 0..2 {
                 let q = 2 * i + o;
                 for h in 0..2 {
@@ -87,7 +84,7 @@ pub(super) unsafe fn unpack<F: Format>(f: &F, g: usize, out: &mut Group) {
                         Codes::Wide => {
                             for (j, words) in widen(codes[o][h]).into_iter().enumerate() {
                                 out.codes[4 * q + 2 * j + h] = if F::HALVED {
-                                    _mm256_mullo_epi16(words, twice(out.inner[i / 2][h]))
+                                    _mm256_mullo_epi16(words, twice(factors.inner[i / 2][h]))
                                 } else {
                                     words
                                 };
@@ -102,17 +99,22 @@ pub(super) unsafe fn unpack<F: Format>(f: &F, g: usize, out: &mut Group) {
 
 /// Sums of group `g` for N activation rows, straight from the panel.
 #[inline(always)]
-pub(super) unsafe fn live<F: Format, D: Dot, const N: usize>(f: &F, g: usize, rows: &[Row; N]) -> [Pair<__m256i>; N] {
+pub(super) unsafe fn live<F: Format, D: Dot, const N: usize>(
+    panel: *const u8,
+    g: usize,
+    factors: &Factors,
+    rows: &[Row; N],
+) -> [Pair<__m256i>; N] {
     // SAFETY: group g is inside the panel, by the caller; the rest are register operations of its ISA.
     unsafe {
         match F::CODES {
-            Codes::Narrow(_) => narrow::<F, D, N>(&Live { f, g }, g, rows),
+            Codes::Narrow(_) => narrow::<F, D, N>(&Live::<F> { panel, g, format: PhantomData }, g, factors, rows),
             Codes::Wide => {
                 let mut total = [[_mm256_setzero_si256(); 2]; N];
                 for half in 0..2 {
                     let mut sums = if F::HALVED { [[_mm256_setzero_si256(); 2]; N] } else { total };
                     for i in 2 * half..2 * half + 2 {
-                        for (o, pair) in f.codes(g, i).into_iter().enumerate() {
+                        for (o, pair) in F::codes(panel, g, i).into_iter().enumerate() {
                             let words = [widen(pair[0]), widen(pair[1])];
                             for j in 0..2 {
                                 let at = 2 * (32 * g + 8 * i + 4 * o + 2 * j);
@@ -121,10 +123,9 @@ pub(super) unsafe fn live<F: Format, D: Dot, const N: usize>(f: &F, g: usize, ro
                         }
                     }
                     if F::HALVED {
-                        let inner = f.inner(g, half);
                         for n in 0..N {
                             for h in 0..2 {
-                                let scaled = _mm256_mullo_epi32(sums[n][h], inner[h]);
+                                let scaled = _mm256_mullo_epi32(sums[n][h], factors.inner[half][h]);
                                 total[n][h] = _mm256_add_epi32(total[n][h], scaled);
                             }
                         }
@@ -143,12 +144,13 @@ pub(super) unsafe fn live<F: Format, D: Dot, const N: usize>(f: &F, g: usize, ro
 pub(super) unsafe fn unpacked<F: Format, D: Dot, const N: usize>(
     group: &Group,
     g: usize,
+    factors: &Factors,
     rows: &[Row; N],
 ) -> [Pair<__m256i>; N] {
     // SAFETY: group g is inside the rows, by the caller; the rest are register operations of its ISA.
     unsafe {
         match F::CODES {
-            Codes::Narrow(_) => narrow::<F, D, N>(group, g, rows),
+            Codes::Narrow(_) => narrow::<F, D, N>(group, g, factors, rows),
             Codes::Wide => {
                 let mut sums = [[_mm256_setzero_si256(); 2]; N];
                 for v in 0..16 {
@@ -184,27 +186,20 @@ unsafe fn add_words<D: Dot, const N: usize>(
 trait Source {
     /// The quads `2 * i` and `2 * i + 1`.
     unsafe fn codes(&self, i: usize) -> [Pair<__m256i>; 2];
-    /// The inner scales of a half.
-    unsafe fn inner(&self, half: usize) -> Pair<__m256i>;
 }
 
 /// A group of a panel.
-struct Live<'a, F> {
-    f: &'a F,
+struct Live<F> {
+    panel: *const u8,
     g: usize,
+    format: PhantomData<F>,
 }
 
-impl<F: Format> Source for Live<'_, F> {
+impl<F: Format> Source for Live<F> {
     #[inline(always)]
     unsafe fn codes(&self, i: usize) -> [Pair<__m256i>; 2] {
         // SAFETY: the group is inside the panel, by the maker.
-        unsafe { self.f.codes(self.g, i) }
-    }
-
-    #[inline(always)]
-    unsafe fn inner(&self, half: usize) -> Pair<__m256i> {
-        // SAFETY: the group is inside the panel, by the maker.
-        unsafe { self.f.inner(self.g, half) }
+        unsafe { F::codes(self.panel, self.g, i) }
     }
 }
 
@@ -214,11 +209,6 @@ impl Source for Group {
         let c = &self.codes[4 * i..4 * i + 4];
         [[c[0], c[1]], [c[2], c[3]]]
     }
-
-    #[inline(always)]
-    unsafe fn inner(&self, half: usize) -> Pair<__m256i> {
-        self.inner[half]
-    }
 }
 
 /// Sums over narrow codes.
@@ -226,6 +216,7 @@ impl Source for Group {
 unsafe fn narrow<F: Format, D: Dot, const N: usize>(
     source: &impl Source,
     g: usize,
+    factors: &Factors,
     rows: &[Row; N],
 ) -> [Pair<__m256i>; N] {
     let Codes::Narrow(bits) = F::CODES else { unreachable!() };
@@ -246,10 +237,13 @@ unsafe fn narrow<F: Format, D: Dot, const N: usize>(
                     }
                 }
             }
-            let scales = source.inner(first / 2);
             for n in 0..N {
                 for h in 0..2 {
-                    let sum = if F::HALVED { D::scaled(sums[n][h], scales[h]) } else { D::finish(sums[n][h]) };
+                    let sum = if F::HALVED {
+                        D::scaled(sums[n][h], factors.inner[first / 2][h])
+                    } else {
+                        D::finish(sums[n][h])
+                    };
                     total[n][h] = _mm256_add_epi32(total[n][h], sum);
                 }
             }

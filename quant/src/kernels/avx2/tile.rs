@@ -34,16 +34,23 @@ const AHEAD: usize = 4096;
 pub(in crate::kernels) type Pair<T> = [T; 2];
 
 /// What a format subtracts from its products.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(in crate::kernels) enum Min {
     /// Nothing.
     None,
     /// So many scales per weight.
-    Offset(i8),
+    Offset(f32),
     /// A minimum per group.
     Group,
     /// A minimum per half group.
     Halves,
+}
+
+impl Min {
+    /// Of codes that are so much too large.
+    pub const fn offset(by: u8) -> Self {
+        if by == 0 { Self::None } else { Self::Offset(by as f32) }
+    }
 }
 
 /// How a format's codes meet activations.
@@ -55,13 +62,16 @@ pub(in crate::kernels) enum Codes {
     Wide,
 }
 
-/// The f32 numbers of a group, per row.
+/// The scales and minima of a group, per row; what a format lacks is not written.
 #[derive(Clone, Copy)]
 #[repr(align(64))]
 pub(in crate::kernels) struct Factors {
+    /// What turns integer sums into f32.
     pub scale: Pair<__m256>,
-    /// What a unit of the activation's dsum (or of its halves) subtracts.
+    /// What a unit of the activation's dsum (or of each of its halves) subtracts.
     pub min: [Pair<__m256>; 2],
+    /// 32-bit integer scales of the half groups.
+    pub inner: [Pair<__m256i>; 2],
 }
 
 /// A format's half of the tile.
@@ -70,34 +80,20 @@ pub(in crate::kernels) trait Format {
     const CODES: Codes;
     /// What it subtracts.
     const MIN: Min;
-    /// Whether codes have an integer scale per half group besides the f32 scale.
-    const HALVED: bool = false;
+    /// Whether half groups have integer scales besides the group's f32 scale.
+    const HALVED: bool;
     /// Bytes of a group in a panel.
     const GROUP_BYTES: usize;
-    /// Where the format's parts are in a panel.
-    ///
-    /// # Safety
-    /// `weights` is a whole panel of rows of `cols` weights.
-    unsafe fn new(weights: *const u8, cols: usize) -> Self;
     /// Scales and minima of the groups from `first` on, `first` a multiple of [`GROUPS`].
     ///
     /// # Safety
     /// The groups are inside the panel; AVX2, FMA, F16C.
-    unsafe fn factors(&self, first: usize, out: &mut [Factors]);
+    unsafe fn factors(panel: *const u8, first: usize, out: &mut [Factors]);
     /// Codes of the quads `2 * i` and `2 * i + 1` of group `g`, one byte each: unsigned where they are narrow.
     ///
     /// # Safety
-    /// The group is inside the panel; AVX2, FMA, F16C.
-    unsafe fn codes(&self, g: usize, i: usize) -> [Pair<__m256i>; 2];
-    /// The integer scales of half `half` of group `g`, 32 bits each; zero where the format has none.
-    ///
-    /// # Safety
-    /// The group is inside the panel; AVX2, FMA, F16C.
-    #[inline(always)]
-    unsafe fn inner(&self, _g: usize, _half: usize) -> Pair<__m256i> {
-        // SAFETY: a register operation of the caller's ISA.
-        unsafe { [_mm256_setzero_si256(); 2] }
-    }
+    /// The group is inside the panel; AVX2.
+    unsafe fn codes(panel: *const u8, g: usize, i: usize) -> [Pair<__m256i>; 2];
 }
 
 /// The activations that a format's codes meet.
@@ -115,13 +111,12 @@ pub(in crate::kernels) fn acts<F: Format>() -> ActKinds {
 pub(in crate::kernels) unsafe fn run<F: Format, D: Dot>(t: &Tile<'_>) {
     // SAFETY: all pointers stay inside the panel, the activation rows (whose lengths equal `cols`) and `out`.
     unsafe {
-        let f = F::new(t.weights.as_ptr(), t.cols);
         match t.acts.len() {
-            1 => few::<F, D, 1>(&f, t),
-            2 => few::<F, D, 2>(&f, t),
-            3 => few::<F, D, 3>(&f, t),
-            4 => few::<F, D, 4>(&f, t),
-            _ => many::<F, D>(&f, t),
+            1 => few::<F, D, 1>(t),
+            2 => few::<F, D, 2>(t),
+            3 => few::<F, D, 3>(t),
+            4 => few::<F, D, 4>(t),
+            _ => many::<F, D>(t),
         }
     }
 }
@@ -138,19 +133,20 @@ unsafe fn fetch<F: Format>(t: &Tile<'_>, g: usize) {
 
 /// All N activation rows of the tile at once, with no buffer between.
 #[inline(always)]
-unsafe fn few<F: Format, D: Dot, const N: usize>(f: &F, t: &Tile<'_>) {
+unsafe fn few<F: Format, D: Dot, const N: usize>(t: &Tile<'_>) {
     // SAFETY: passed on from `run`.
     unsafe {
+        let panel = t.weights.as_ptr();
         let rows: [Row; N] = std::array::from_fn(|i| Row::new::<F>(&t.acts[i]));
         let mut total = [[_mm256_setzero_ps(); 2]; N];
         let mut factors = [Factors::zero(); GROUPS];
         let groups = t.cols / 32;
         for first in (0..groups).step_by(GROUPS) {
             let count = GROUPS.min(groups - first);
-            f.factors(first, &mut factors[..count]);
+            F::factors(panel, first, &mut factors[..count]);
             for (g, factors) in (first..).zip(&factors[..count]) {
                 fetch::<F>(t, g);
-                let isums = sums::live::<F, D, N>(f, g, &rows);
+                let isums = sums::live::<F, D, N>(panel, g, factors, &rows);
                 fold::<F, N>(factors, g, &rows, isums, &mut total);
             }
         }
@@ -162,9 +158,10 @@ unsafe fn few<F: Format, D: Dot, const N: usize>(f: &F, t: &Tile<'_>) {
 
 /// Blocks of activation rows.
 #[inline(always)]
-unsafe fn many<F: Format, D: Dot>(f: &F, t: &Tile<'_>) {
+unsafe fn many<F: Format, D: Dot>(t: &Tile<'_>) {
     // SAFETY: passed on from `run`.
     unsafe {
+        let panel = t.weights.as_ptr();
         let mut unpacked = [Group::zero(); GROUPS];
         let mut factors = [Factors::zero(); GROUPS];
         let groups = t.cols / 32;
@@ -172,10 +169,10 @@ unsafe fn many<F: Format, D: Dot>(f: &F, t: &Tile<'_>) {
             let mut total = [[_mm256_setzero_ps(); 2]; BLOCK];
             for first in (0..groups).step_by(GROUPS) {
                 let count = GROUPS.min(groups - first);
-                f.factors(first, &mut factors[..count]);
-                for (g, group) in (first..).zip(&mut unpacked[..count]) {
+                F::factors(panel, first, &mut factors[..count]);
+                for (g, (group, factors)) in (first..).zip(unpacked.iter_mut().zip(&factors[..count])) {
                     fetch::<F>(t, g);
-                    sums::unpack::<F>(f, g, group);
+                    sums::unpack::<F>(panel, g, factors, group);
                 }
                 let block = Block { first, groups: &unpacked[..count], factors: &factors[..count] };
                 let mut i = 0;
@@ -209,16 +206,12 @@ struct Block<'a> {
 
 /// Adds a block's products with N activation rows to their sums.
 #[inline(always)]
-unsafe fn sweep<F: Format, D: Dot, const N: usize>(
-    block: &Block<'_>,
-    acts: &[ActRow<'_>],
-    total: &mut [Pair<__m256>],
-) {
+unsafe fn sweep<F: Format, D: Dot, const N: usize>(block: &Block<'_>, acts: &[ActRow<'_>], total: &mut [Pair<__m256>]) {
     let rows: [Row; N] = std::array::from_fn(|n| Row::new::<F>(&acts[n]));
     for (g, (group, factors)) in (block.first..).zip(block.groups.iter().zip(block.factors)) {
         // SAFETY: passed on from `run`.
         unsafe {
-            let isums = sums::unpacked::<F, D, N>(group, g, &rows);
+            let isums = sums::unpacked::<F, D, N>(group, g, factors, &rows);
             fold::<F, N>(factors, g, &rows, isums, total);
         }
     }
@@ -239,11 +232,15 @@ unsafe fn fold<F: Format, const N: usize>(
         for n in 0..N {
             let scale = _mm256_broadcast_ss(&*rows[n].scales.add(g));
             let dsum = _mm256_broadcast_ss(&*rows[n].dsums.add(g));
-            let halves = [_mm256_broadcast_ss(&*rows[n].halves.add(2 * g)), _mm256_broadcast_ss(&*rows[n].halves.add(2 * g + 1))];
+            let halves = [
+                _mm256_broadcast_ss(&*rows[n].halves.add(2 * g)),
+                _mm256_broadcast_ss(&*rows[n].halves.add(2 * g + 1)),
+            ];
+            let less = if let Min::Offset(by) = F::MIN { _mm256_mul_ps(dsum, _mm256_set1_ps(by)) } else { dsum };
             for h in 0..2 {
                 let isum = _mm256_cvtepi32_ps(isums[n][h]);
                 let sum = match F::MIN {
-                    Min::Offset(by) => _mm256_fnmadd_ps(_mm256_set1_ps(f32::from(by)), dsum, _mm256_mul_ps(isum, scale)),
+                    Min::Offset(_) => _mm256_fmsub_ps(isum, scale, less),
                     _ => _mm256_mul_ps(isum, scale),
                 };
                 total[n][h] = _mm256_fmadd_ps(factors.scale[h], sum, total[n][h]);
@@ -264,7 +261,10 @@ impl Factors {
     #[inline(always)]
     unsafe fn zero() -> Self {
         // SAFETY: a register operation of the caller's ISA.
-        unsafe { Self { scale: [_mm256_setzero_ps(); 2], min: [[_mm256_setzero_ps(); 2]; 2] } }
+        unsafe {
+            let (float, int) = ([_mm256_setzero_ps(); 2], [_mm256_setzero_si256(); 2]);
+            Self { scale: float, min: [float; 2], inner: [int; 2] }
+        }
     }
 }
 
