@@ -132,11 +132,10 @@ impl Planes for Five {
     }
 }
 
-/// Codes around 32, made signed.
 pub(in crate::kernels) struct Six;
 
 impl Planes for Six {
-    const CODES: Codes = Codes::Wide;
+    const CODES: Codes = Codes::Centered;
     const LINES: usize = 6;
 
     #[inline(always)]
@@ -145,9 +144,6 @@ impl Planes for Six {
         unsafe {
             let mut codes = nibbles(p.add((2 + i) * LINE));
             add_plane(&mut codes, p, i, 2, 4);
-            for codes in codes.as_flattened_mut() {
-                *codes = _mm256_sub_epi8(*codes, _mm256_set1_epi8(32));
-            }
             codes
         }
     }

@@ -3,7 +3,7 @@
 //! Both ways give the same integers, so it does not matter which one a result came by.
 
 use super::dot::{Dot, twice};
-use super::tile::{Codes, Factors, Format, Pair};
+use super::tile::{Codes, Factors, Format, GROUPS, Pair};
 use crate::acts::ActRow;
 use std::arch::x86_64::*;
 use std::marker::PhantomData;
@@ -29,12 +29,34 @@ impl Row {
                 let (scales, dsums, halves) = (q.scales.as_ptr(), q.dsums.as_ptr(), q.halves.as_ptr());
                 Self { codes: q.codes.as_ptr().cast(), scales, dsums, halves }
             }
-            Codes::Wide => {
+            Codes::Wide | Codes::Centered => {
                 let q = &act.q16;
                 let (scales, dsums, halves) = (q.scales.as_ptr(), q.dsums.as_ptr(), q.halves.as_ptr());
                 Self { codes: q.codes.as_ptr().cast(), scales, dsums, halves }
             }
         }
+    }
+
+    /// What codes that are 32 too large add to the sums of the half groups from group `first` on, negated.
+    ///
+    /// A sum of 16 codes times a scale, divided by the scale, is that sum within far less than a half. (Where the product
+    /// is no number, the row's results are none either.)
+    #[inline(always)]
+    pub unsafe fn centers(&self, first: usize) -> [i32; 2 * GROUPS] {
+        let mut out = [0; 2 * GROUPS];
+        // SAFETY: eight groups are inside the row, by the caller; the rest are register operations of its ISA.
+        unsafe {
+            let scales = _mm256_loadu_ps(self.scales.add(first));
+            for part in 0..2 {
+                let at =
+                    _mm256_add_epi32(_mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3), _mm256_set1_epi32(4 * part as i32));
+                let halves = _mm256_loadu_ps(self.halves.add(2 * first + 8 * part));
+                let sums = _mm256_cvtps_epi32(_mm256_div_ps(halves, _mm256_permutevar8x32_ps(scales, at)));
+                let negated = _mm256_sub_epi32(_mm256_setzero_si256(), _mm256_slli_epi32::<5>(sums));
+                _mm256_storeu_si256(out.as_mut_ptr().add(8 * part).cast(), negated);
+            }
+        }
+        out
     }
 
     /// Four bytes of codes in every lane: a quad of the narrow form, a pair of the wide one.
@@ -62,11 +84,16 @@ impl Group {
     }
 }
 
-/// Bytes as 16-bit words: the even ones, then the odd ones.
+/// A format's bytes as 16-bit words: the even ones, then the odd ones.
 #[inline(always)]
-unsafe fn widen(v: __m256i) -> [__m256i; 2] {
+unsafe fn widen<F: Format>(v: __m256i) -> [__m256i; 2] {
     // SAFETY: register operations of the caller's ISA.
-    unsafe { [_mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(v)), _mm256_srai_epi16::<8>(v)] }
+    unsafe {
+        match F::CODES {
+            Codes::Centered => [_mm256_and_si256(v, _mm256_set1_epi16(0xff)), _mm256_srli_epi16::<8>(v)],
+            _ => [_mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(v)), _mm256_srai_epi16::<8>(v)],
+        }
+    }
 }
 
 /// Unpacks group `g`.
@@ -81,8 +108,11 @@ pub(super) unsafe fn unpack<F: Format>(panel: *const u8, g: usize, factors: &Fac
                 for h in 0..2 {
                     match F::CODES {
                         Codes::Narrow(_) => out.codes[2 * q + h] = codes[o][h],
-                        Codes::Wide => {
-                            for (j, words) in widen(codes[o][h]).into_iter().enumerate() {
+                        Codes::Wide | Codes::Centered => {
+                            for (j, mut words) in widen::<F>(codes[o][h]).into_iter().enumerate() {
+                                if let Codes::Centered = F::CODES {
+                                    words = _mm256_sub_epi16(words, _mm256_set1_epi16(32));
+                                }
                                 out.codes[4 * q + 2 * j + h] = if F::HALVED {
                                     _mm256_mullo_epi16(words, twice(factors.inner[i / 2][h]))
                                 } else {
@@ -104,18 +134,24 @@ pub(super) unsafe fn live<F: Format, D: Dot, const N: usize>(
     g: usize,
     factors: &Factors,
     rows: &[Row; N],
+    centers: &[[i32; 2 * GROUPS]; N],
 ) -> [Pair<__m256i>; N] {
     // SAFETY: group g is inside the panel, by the caller; the rest are register operations of its ISA.
     unsafe {
         match F::CODES {
             Codes::Narrow(_) => narrow::<F, D, N>(&Live::<F> { panel, g, format: PhantomData }, g, factors, rows),
-            Codes::Wide => {
+            Codes::Wide | Codes::Centered => {
                 let mut total = [[_mm256_setzero_si256(); 2]; N];
                 for half in 0..2 {
                     let mut sums = if F::HALVED { [[_mm256_setzero_si256(); 2]; N] } else { total };
+                    if let Codes::Centered = F::CODES {
+                        for n in 0..N {
+                            sums[n] = [_mm256_set1_epi32(centers[n][2 * (g % GROUPS) + half]); 2];
+                        }
+                    }
                     for i in 2 * half..2 * half + 2 {
                         for (o, pair) in F::codes(panel, g, i).into_iter().enumerate() {
-                            let words = [widen(pair[0]), widen(pair[1])];
+                            let words = [widen::<F>(pair[0]), widen::<F>(pair[1])];
                             for j in 0..2 {
                                 let at = 2 * (32 * g + 8 * i + 4 * o + 2 * j);
                                 add_words::<D, N>(&mut sums, [words[0][j], words[1][j]], rows, at);
@@ -151,7 +187,7 @@ pub(super) unsafe fn unpacked<F: Format, D: Dot, const N: usize>(
     unsafe {
         match F::CODES {
             Codes::Narrow(_) => narrow::<F, D, N>(group, g, factors, rows),
-            Codes::Wide => {
+            Codes::Wide | Codes::Centered => {
                 let mut sums = [[_mm256_setzero_si256(); 2]; N];
                 for v in 0..16 {
                     let pair = [group.codes[2 * v], group.codes[2 * v + 1]];

@@ -28,7 +28,7 @@ const BLOCK: usize = 128;
 /// Activation rows that share loads of codes.
 const SHARE: usize = 6;
 /// How many bytes of a panel are fetched ahead.
-const AHEAD: usize = 4096;
+const AHEAD: usize = 8192;
 
 /// Two vectors: rows 0..8 and rows 8..16.
 pub(in crate::kernels) type Pair<T> = [T; 2];
@@ -60,6 +60,8 @@ pub(in crate::kernels) enum Codes {
     Narrow(u32),
     /// Signed codes of eight bits and the wide activations.
     Wide,
+    /// Unsigned codes that are 32 too large, which is mended in integers, and the wide activations; for superblocks.
+    Centered,
 }
 
 /// The scales and minima of a group, per row; what a format lacks is not written.
@@ -98,8 +100,8 @@ pub(in crate::kernels) trait Format {
 
 /// The activations that a format's codes meet.
 pub(in crate::kernels) fn acts<F: Format>() -> ActKinds {
-    let wide = matches!(F::CODES, Codes::Wide);
-    ActKinds { q8: !wide, q16: wide }
+    let narrow = matches!(F::CODES, Codes::Narrow(_));
+    ActKinds { q8: narrow, q16: !narrow }
 }
 
 /// One tile of a format.
@@ -140,13 +142,17 @@ unsafe fn few<F: Format, D: Dot, const N: usize>(t: &Tile<'_>) {
         let rows: [Row; N] = std::array::from_fn(|i| Row::new::<F>(&t.acts[i]));
         let mut total = [[_mm256_setzero_ps(); 2]; N];
         let mut factors = [Factors::zero(); GROUPS];
+        let mut centers = [[0; 2 * GROUPS]; N];
         let groups = t.cols / 32;
         for first in (0..groups).step_by(GROUPS) {
             let count = GROUPS.min(groups - first);
             F::factors(panel, first, &mut factors[..count]);
+            if let Codes::Centered = F::CODES {
+                rows.iter().zip(&mut centers).for_each(|(row, out)| *out = row.centers(first));
+            }
             for (g, factors) in (first..).zip(&factors[..count]) {
                 fetch::<F>(t, g);
-                let isums = sums::live::<F, D, N>(panel, g, factors, &rows);
+                let isums = sums::live::<F, D, N>(panel, g, factors, &rows, &centers);
                 fold::<F, N>(factors, g, &rows, isums, &mut total);
             }
         }
@@ -176,15 +182,17 @@ unsafe fn many<F: Format, D: Dot>(t: &Tile<'_>) {
                 }
                 let block = Block { first, groups: &unpacked[..count], factors: &factors[..count] };
                 let mut i = 0;
-                while i + SHARE <= acts.len() {
+                // Four and four rather than six and two.
+                while i + SHARE + 2 < acts.len() || i + SHARE == acts.len() {
                     sweep::<F, D, SHARE>(&block, &acts[i..], &mut total[i..]);
                     i += SHARE;
                 }
-                if i + 3 <= acts.len() {
-                    sweep::<F, D, 3>(&block, &acts[i..], &mut total[i..]);
-                    i += 3;
+                while i + 4 <= acts.len() {
+                    sweep::<F, D, 4>(&block, &acts[i..], &mut total[i..]);
+                    i += 4;
                 }
                 match acts.len() - i {
+                    3 => sweep::<F, D, 3>(&block, &acts[i..], &mut total[i..]),
                     2 => sweep::<F, D, 2>(&block, &acts[i..], &mut total[i..]),
                     1 => sweep::<F, D, 1>(&block, &acts[i..], &mut total[i..]),
                     _ => {}
