@@ -101,7 +101,7 @@ pub(in crate::kernels) trait Format {
 /// The activations that a format's codes meet.
 pub(in crate::kernels) fn acts<F: Format>() -> ActKinds {
     let narrow = matches!(F::CODES, Codes::Narrow(_));
-    ActKinds { q8: narrow, q16: !narrow }
+    ActKinds { q8: narrow, q16: !narrow, ..ActKinds::default() }
 }
 
 /// One tile of a format.
