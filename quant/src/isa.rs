@@ -11,6 +11,12 @@ pub(crate) fn has_avx2() -> bool {
         && std::arch::is_x86_feature_detected!("f16c")
 }
 
+/// Whether this machine can run AVX-VNNI, and all of AVX2.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn has_avxvnni() -> bool {
+    has_avx2() && std::arch::is_x86_feature_detected!("avxvnni")
+}
+
 /// Whether this machine can run AVX-512 F, BW, VL and VNNI, and all of AVX2.
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn has_avx512() -> bool {

@@ -18,6 +18,8 @@ mod tile_f32;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avxvnni;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 
@@ -106,6 +108,8 @@ impl std::fmt::Debug for Kernels {
 const TABLES: &[&Kernels] = &[
     #[cfg(target_arch = "x86_64")]
     &avx512::TABLE,
+    #[cfg(target_arch = "x86_64")]
+    &avxvnni::TABLE,
     #[cfg(target_arch = "x86_64")]
     &avx2::TABLE,
     #[cfg(target_arch = "aarch64")]
