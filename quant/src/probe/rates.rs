@@ -65,8 +65,8 @@ impl Bench {
             let value = |i: usize, row: &mut [f32]| {
                 row.iter_mut().enumerate().for_each(|(k, v)| *v = ((i + k) % 17) as f32 / 8.0 - 1.0);
             };
-            one.fill(team, 1, value);
-            many.fill(team, PROMPT, value);
+            one.fill(team, 1, |_| false, value);
+            many.fill(team, PROMPT, |_| true, value);
         });
         let out = vec![0.0; rows.max(small.rows() * PROMPT)];
         Ok(Self { large, small, one, many, out })
@@ -79,13 +79,13 @@ impl Bench {
         let single = median(5, || {
             let out = &mut out[..rows];
             pool.enter(threads, |team| {
-                weight::run(team, one, &|_| false, &mut [Product { weight: large, rows: Rows::All, out }]);
+                weight::run(team, one, &mut [Product { weight: large, rows: Rows::All, out }]);
             });
         });
         let prompt = median(5, || {
             let out = &mut out[..prompt_rows * PROMPT];
             pool.enter(threads, |team| {
-                weight::run(team, many, &|_| true, &mut [Product { weight: small, rows: Rows::All, out }]);
+                weight::run(team, many, &mut [Product { weight: small, rows: Rows::All, out }]);
             });
         });
         Rate {

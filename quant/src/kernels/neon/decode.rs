@@ -4,7 +4,7 @@ use super::products::Products;
 use super::tile::{Codes, Group, Rows, Sums};
 use crate::acts::ActRow;
 use crate::kernels::PANEL;
-use crate::panel::{Q4_K_SUPER, Q6_K_SUPER};
+use crate::panel::{HALVES, LINE, Q4_K_RECORD, Q6_K_RECORD, Q8_0_RECORD};
 use std::arch::aarch64::*;
 
 /// A format's half of the tile.
@@ -13,7 +13,7 @@ pub(super) trait Decode {
     ///
     /// # Safety
     /// A whole panel of `cols` weights per row at `weights`, which outlives the value.
-    unsafe fn new(weights: *const u8, cols: usize) -> Self;
+    unsafe fn new(weights: *const u8, _cols: usize) -> Self;
     /// Scales of group `g`.
     ///
     /// # Safety
@@ -95,21 +95,19 @@ fn split(codes: &Codes) -> &[[int8x16_t; 16]] {
 
 /// Q8_0: signed bytes as they are.
 pub(super) struct Q8_0 {
-    scales: *const u8,
-    codes: *const u8,
+    base: *const u8,
 }
 
 impl Decode for Q8_0 {
     #[inline(always)]
-    unsafe fn new(weights: *const u8, cols: usize) -> Self {
-        // SAFETY: the header's bytes are inside the panel; every 64-bit Arm has NEON.
-        unsafe { Self { scales: weights, codes: weights.add(cols / 32 * 2 * PANEL) } }
+    unsafe fn new(weights: *const u8, _cols: usize) -> Self {
+        Self { base: weights }
     }
 
     #[inline(always)]
     unsafe fn group(&self, g: usize) -> Group {
         // SAFETY: group g is inside the panel; every 64-bit Arm has NEON.
-        unsafe { Group { scale: halves(self.scales.add(g * 2 * PANEL)), min: None } }
+        unsafe { Group { scale: halves(self.base.add(g * Q8_0_RECORD)), min: None } }
     }
 
     #[inline(always)]
@@ -117,7 +115,7 @@ impl Decode for Q8_0 {
         // SAFETY: group g, of eight lines of 64 bytes, is inside the panel; every 64-bit Arm has NEON.
         unsafe {
             for (i, c) in codes.iter_mut().enumerate() {
-                *c = vld1q_s8(self.codes.add(g * 512 + 16 * i).cast());
+                *c = vld1q_s8(self.base.add(g * Q8_0_RECORD + HALVES + 16 * i).cast());
             }
         }
     }
@@ -177,7 +175,7 @@ impl Decode for Q4K {
     unsafe fn group(&self, g: usize) -> Group {
         // SAFETY: group g is inside the panel; every 64-bit Arm has NEON.
         unsafe {
-            let p = self.base.add(g / 8 * Q4_K_SUPER);
+            let p = self.base.add(g / 8 * Q4_K_RECORD);
             let scale = mul(halves(p), bytes_to_f32(Self::six(p, g % 8, 64, 192)));
             let min = mul(halves(p.add(32)), bytes_to_f32(Self::six(p, g % 8, 128, 224)));
             Group { scale, min: Some(min) }
@@ -190,7 +188,7 @@ impl Decode for Q4K {
         unsafe {
             for i in 0..4 {
                 for v in 0..4 {
-                    let both = vld1q_u8(self.base.add(g / 8 * Q4_K_SUPER + 256 + g % 8 * 256 + 64 * i + 16 * v));
+                    let both = vld1q_u8(self.base.add(g / 8 * Q4_K_RECORD + 256 + g % 8 * 256 + 64 * i + 16 * v));
                     let [low, high] = nibbles(both);
                     codes[8 * i + v] = vreinterpretq_s8_u8(low);
                     codes[8 * i + 4 + v] = vreinterpretq_s8_u8(high);
@@ -213,21 +211,19 @@ impl Decode for Q4K {
 
 /// Q6_K: codes below 64 around 32, a signed byte as scale for each 16.
 pub(super) struct Q6K {
-    d: *const u8,
-    body: *const u8,
+    base: *const u8,
 }
 
 impl Decode for Q6K {
     #[inline(always)]
-    unsafe fn new(weights: *const u8, cols: usize) -> Self {
-        // SAFETY: the header's bytes are inside the panel; every 64-bit Arm has NEON.
-        unsafe { Self { d: weights, body: weights.add(cols / 256 * 2 * PANEL) } }
+    unsafe fn new(weights: *const u8, _cols: usize) -> Self {
+        Self { base: weights }
     }
 
     #[inline(always)]
     unsafe fn group(&self, g: usize) -> Group {
         // SAFETY: group g is inside the panel; every 64-bit Arm has NEON.
-        unsafe { Group { scale: halves(self.d.add(g / 8 * 2 * PANEL)), min: None } }
+        unsafe { Group { scale: halves(self.base.add(g / 8 * Q6_K_RECORD)), min: None } }
     }
 
     #[inline(always)]
@@ -239,8 +235,8 @@ impl Decode for Q6K {
             for i in 0..4 {
                 for v in 0..4 {
                     let (low, high) = {
-                        let p = self.body.add(g / 8 * Q6_K_SUPER + 256 + 16 * v);
-                        (vld1q_u8(p.add(g % 8 * 256 + 64 * i)), vld1q_u8(p.add(2048 + g % 8 * 128 + 64 * (i / 2))))
+                        let p = self.base.add(g / 8 * Q6_K_RECORD + HALVES + 16 * PANEL + g % 8 * 6 * LINE + 16 * v);
+                        (vld1q_u8(p.add((2 + i) * LINE)), vld1q_u8(p.add(i / 2 * LINE)))
                     };
                     let high = if i % 2 == 0 { high } else { vshrq_n_u8::<4>(high) };
                     let tops = [vshlq_n_u8::<4>(high), vshlq_n_u8::<2>(high)];
@@ -267,7 +263,7 @@ impl Decode for Q6K {
             let mut total = [[vdupq_n_s32(0); 4]; N];
             for (half, codes) in split(codes).iter().enumerate() {
                 let (scales, sums) = {
-                    let p = self.body.add(g / 8 * Q6_K_SUPER + (2 * (g % 8) + half) * PANEL);
+                    let p = self.base.add(g / 8 * Q6_K_RECORD + HALVES + (2 * (g % 8) + half) * PANEL);
                     (bytes_to_s32(vld1q_s8(p.cast())), P::wide::<N>(32 * g + 16 * half, codes, acts))
                 };
                 for (total, sums) in total.iter_mut().zip(sums) {

@@ -20,8 +20,8 @@ fn products(kernels: &'static Kernels, dtype: DType, bytes: &[u8], x: &[f32]) ->
         let mut weight = Weight::new(dtype, ROWS, COLS, bytes, kernels).unwrap();
         assert!(weight.repack(team).unwrap() > 0, "{} has an integer tile", dtype.name());
         let mut acts = Acts::new(COLS, weight.acts(), kernels);
-        acts.fill(team, ACTS, |i, row| row.copy_from_slice(&x[i * COLS..(i + 1) * COLS]));
-        weight::run(team, &acts, &|_| true, &mut [Product { weight: &weight, rows: Rows::All, out: &mut out }]);
+        acts.fill(team, ACTS, |_| true, |i, row| row.copy_from_slice(&x[i * COLS..(i + 1) * COLS]));
+        weight::run(team, &acts, &mut [Product { weight: &weight, rows: Rows::All, out: &mut out }]);
     });
     out
 }
