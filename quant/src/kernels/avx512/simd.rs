@@ -88,10 +88,13 @@ impl Simd for Avx512 {
     unsafe fn sums(v: [__m512; 4]) -> [f32; 4] {
         // SAFETY: the caller has the instruction set, which includes AVX2's.
         unsafe {
-            Avx2::sums(v.map(|v| {
-                let high = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(v)));
-                _mm256_add_ps(_mm512_castps512_ps256(v), high)
-            }))
+            // No closure: it would not be compiled for the instruction set.
+            let mut halves = [_mm256_setzero_ps(); 4];
+            for i in 0..4 {
+                let high = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(v[i])));
+                halves[i] = _mm256_add_ps(_mm512_castps512_ps256(v[i]), high);
+            }
+            Avx2::sums(halves)
         }
     }
 

@@ -153,13 +153,11 @@ unsafe fn values<S: Simd, E: Element, const R: usize>(part: &Part, values: &Stor
     let mut at = 0;
     // SAFETY: passed on to the caller.
     unsafe {
-        if S::REGISTERS == 32 && R <= 2 {
-            at = columns::<S, E, R, 8>(part, at, &values, state);
-        } else if S::REGISTERS == 32 || R == 1 {
-            at = columns::<S, E, R, 4>(part, at, &values, state);
-        } else {
-            at = columns::<S, E, R, 2>(part, at, &values, state);
-        }
+        at = match S::REGISTERS / R {
+            32 | 16 => columns::<S, E, R, 8>(part, at, &values, state),
+            8 => columns::<S, E, R, 4>(part, at, &values, state),
+            _ => columns::<S, E, R, 2>(part, at, &values, state),
+        };
         if at > 0 {
             values.next = &[];
         }
