@@ -12,7 +12,7 @@ tokens=${TOKENS:-64}
 [ $# -gt 0 ] || { sed -n '2,8p' "$0"; exit 2; }
 for model in "$@"; do
     plan=$("$lapwing" plan --probe --json "$model" -c "$tokens") || true
-    bench=$("$lapwing" bench -m "$model" -p 0 -n "$tokens" -r 3 -o json --no-bandwidth 2>/dev/null)
+    bench=$("$lapwing" bench -m "$model" -p 0 -n "$tokens" -r 3 -o json --no-limits 2>/dev/null)
     PLAN=$plan BENCH=$bench TOKENS=$tokens python3 - "$lapwing" "$model" <<'PY'
 import json, os, subprocess, sys, time
 
