@@ -3,7 +3,7 @@
 use super::tile::{Codes, Decode, Group, Pair, Sums, act8, act16, rolled, sums16};
 use crate::acts::ActRow;
 use crate::kernels::PANEL;
-use crate::panel::{Q4_K_SUPER, Q6_K_SUPER};
+use crate::panel::{HALVES, LINE, Q4_K_RECORD, Q6_K_RECORD, Q8_0_RECORD};
 use std::arch::x86_64::*;
 
 /// 16 f16 as two vectors of f32.
@@ -47,28 +47,26 @@ unsafe fn nibbles(v: __m256i) -> [__m256i; 2] {
 
 /// Q8_0: signed bytes, widened to 16 bits.
 pub(super) struct Q8_0 {
-    scales: *const u8,
-    codes: *const u8,
+    base: *const u8,
 }
 
 impl Decode for Q8_0 {
     #[inline(always)]
-    unsafe fn new(weights: *const u8, cols: usize) -> Self {
-        // SAFETY: the header's bytes are inside the panel.
-        Self { scales: weights, codes: unsafe { weights.add(cols / 32 * 2 * PANEL) } }
+    unsafe fn new(weights: *const u8, _cols: usize) -> Self {
+        Self { base: weights }
     }
 
     #[inline(always)]
     unsafe fn group(&self, g: usize) -> Group {
         // SAFETY: group g is inside the panel.
-        Group { scale: unsafe { halves(self.scales.add(g * 2 * PANEL)) }, min: None }
+        Group { scale: unsafe { halves(self.base.add(g * Q8_0_RECORD)) }, min: None }
     }
 
     #[inline(always)]
     unsafe fn unpack(&self, g: usize, buf: &mut Codes) {
         for q in 0..8 {
             // SAFETY: group g is inside the panel.
-            let pair = unsafe { line(self.codes.add((g * 8 + q) * 64)) };
+            let pair = unsafe { line(self.base.add(g * Q8_0_RECORD + HALVES + q * LINE)) };
             for h in 0..2 {
                 // SAFETY: register operations of the caller's ISA.
                 unsafe {
@@ -122,7 +120,7 @@ impl Decode for Q4K {
     unsafe fn group(&self, g: usize) -> Group {
         // SAFETY: group g is inside the panel.
         unsafe {
-            let p = self.base.add(g / 8 * Q4_K_SUPER);
+            let p = self.base.add(g / 8 * Q4_K_RECORD);
             let scale = mul(halves(p), bytes_to_f32(q4_k_six(p, g % 8, 64, 192)));
             let min = mul(halves(p.add(32)), bytes_to_f32(q4_k_six(p, g % 8, 128, 224)));
             Group { scale, min: Some(min) }
@@ -133,7 +131,7 @@ impl Decode for Q4K {
     unsafe fn unpack(&self, g: usize, buf: &mut Codes) {
         // SAFETY: group g is inside the panel.
         unsafe {
-            let p = self.base.add(g / 8 * Q4_K_SUPER + 256 + g % 8 * 256);
+            let p = self.base.add(g / 8 * Q4_K_RECORD + 256 + g % 8 * 256);
             for i in 0..4 {
                 let [a, b] = line(p.add(64 * i));
                 [buf.0[4 * i], buf.0[4 * i + 2]] = nibbles(a);
@@ -172,8 +170,7 @@ impl Decode for Q4K {
 
 /// Q6_K: codes below 64 around 32, a signed byte as scale for each 16; 16-bit products.
 pub(super) struct Q6K {
-    d: *const u8,
-    body: *const u8,
+    base: *const u8,
 }
 
 impl Q6K {
@@ -182,7 +179,7 @@ impl Q6K {
     unsafe fn scale32(&self, g: usize, half: usize) -> Pair<__m256i> {
         // SAFETY: group g is inside the panel.
         unsafe {
-            let p = self.body.add(g / 8 * Q6_K_SUPER + (2 * (g % 8) + half) * PANEL);
+            let p = self.base.add(g / 8 * Q6_K_RECORD + HALVES + (2 * (g % 8) + half) * PANEL);
             let s = _mm_loadu_si128(p.cast());
             [_mm256_cvtepi8_epi32(s), _mm256_cvtepi8_epi32(_mm_srli_si128::<8>(s))]
         }
@@ -191,23 +188,22 @@ impl Q6K {
 
 impl Decode for Q6K {
     #[inline(always)]
-    unsafe fn new(weights: *const u8, cols: usize) -> Self {
-        // SAFETY: the header's bytes are inside the panel.
-        Self { d: weights, body: unsafe { weights.add(cols / 256 * 2 * PANEL) } }
+    unsafe fn new(weights: *const u8, _cols: usize) -> Self {
+        Self { base: weights }
     }
 
     #[inline(always)]
     unsafe fn group(&self, g: usize) -> Group {
         // SAFETY: group g is inside the panel.
-        Group { scale: unsafe { halves(self.d.add(g / 8 * 2 * PANEL)) }, min: None }
+        Group { scale: unsafe { halves(self.base.add(g / 8 * Q6_K_RECORD)) }, min: None }
     }
 
     #[inline(always)]
     unsafe fn unpack(&self, g: usize, buf: &mut Codes) {
         // SAFETY: group g is inside the panel.
         unsafe {
-            let p = self.body.add(g / 8 * Q6_K_SUPER + 256);
-            let (low, high) = (p.add(g % 8 * 256), p.add(2048 + g % 8 * 128));
+            let high = self.base.add(g / 8 * Q6_K_RECORD + HALVES + 16 * PANEL + g % 8 * 6 * LINE);
+            let low = high.add(2 * LINE);
             let (top_bits, byte, center) = (_mm256_set1_epi8(0x30), _mm256_set1_epi16(0xff), _mm256_set1_epi16(32));
             for i in 0..4 {
                 let (pair, top) = (line(low.add(64 * i)), line(high.add(64 * (i / 2))));

@@ -3,7 +3,7 @@
 use super::tile::{Decode, Group, Narrow, Wide};
 use crate::kernels::PANEL;
 use crate::kernels::avx2::q4_k_six;
-use crate::panel::{Q4_K_SUPER, Q6_K_SUPER};
+use crate::panel::{HALVES, LINE, Q4_K_RECORD, Q6_K_RECORD, Q8_0_RECORD};
 use std::arch::x86_64::*;
 
 /// 16 f16 as f32.
@@ -39,17 +39,15 @@ unsafe fn nibbles(v: __m512i) -> [__m512i; 2] {
 
 /// Q8_0: signed bytes, widened to 16 bits.
 pub(super) struct Q8_0 {
-    scales: *const u8,
-    codes: *const u8,
+    base: *const u8,
 }
 
 impl Decode for Q8_0 {
     type Codes = Wide;
 
     #[inline(always)]
-    unsafe fn new(weights: *const u8, cols: usize) -> Self {
-        // SAFETY: the header's bytes are inside the panel.
-        Self { scales: weights, codes: unsafe { weights.add(cols / 32 * 2 * PANEL) } }
+    unsafe fn new(weights: *const u8, _cols: usize) -> Self {
+        Self { base: weights }
     }
 
     #[inline(always)]
@@ -58,11 +56,11 @@ impl Decode for Q8_0 {
         unsafe {
             let mut codes = [_mm512_setzero_si512(); 16];
             for q in 0..8 {
-                let bytes = line(self.codes, g * 8 + q);
+                let bytes = line(self.base.add(g * Q8_0_RECORD + HALVES), q);
                 codes[2 * q] = _mm512_srai_epi16::<8>(_mm512_slli_epi16::<8>(bytes));
                 codes[2 * q + 1] = _mm512_srai_epi16::<8>(bytes);
             }
-            Group { codes, scale: halves(self.scales.add(g * 2 * PANEL)), min: None }
+            Group { codes, scale: halves(self.base.add(g * Q8_0_RECORD)), min: None }
         }
     }
 }
@@ -84,7 +82,7 @@ impl Decode for Q4K {
     unsafe fn group(&self, g: usize) -> Group<Narrow> {
         // SAFETY: group g is inside the panel.
         unsafe {
-            let p = self.base.add(g / 8 * Q4_K_SUPER);
+            let p = self.base.add(g / 8 * Q4_K_RECORD);
             let mut codes = [_mm512_setzero_si512(); 8];
             for i in 0..4 {
                 [codes[2 * i], codes[2 * i + 1]] = nibbles(line(p.add(256), g % 8 * 4 + i));
@@ -99,8 +97,7 @@ impl Decode for Q4K {
 /// Q6_K: codes below 64 around 32, a signed byte as scale for each 16. Code times scale fits 16 bits (32 * 128), and
 /// a group's 32 products with the wide activations 31 (32 * 32 * 128 * 8191).
 pub(super) struct Q6K {
-    d: *const u8,
-    body: *const u8,
+    base: *const u8,
 }
 
 /// 16 signed bytes, one per row, in both 16-bit halves of the row's lane.
@@ -117,24 +114,24 @@ impl Decode for Q6K {
     type Codes = Wide;
 
     #[inline(always)]
-    unsafe fn new(weights: *const u8, cols: usize) -> Self {
-        // SAFETY: the header's bytes are inside the panel.
-        Self { d: weights, body: unsafe { weights.add(cols / 256 * 2 * PANEL) } }
+    unsafe fn new(weights: *const u8, _cols: usize) -> Self {
+        Self { base: weights }
     }
 
     #[inline(always)]
     unsafe fn group(&self, g: usize) -> Group<Wide> {
         // SAFETY: group g is inside the panel.
         unsafe {
-            let p = self.body.add(g / 8 * Q6_K_SUPER);
+            let p = self.base.add(g / 8 * Q6_K_RECORD + HALVES);
+            let lines = p.add(16 * PANEL + g % 8 * 6 * LINE);
             let (top_bits, byte, center) = (_mm512_set1_epi8(0x30), _mm512_set1_epi16(0xff), _mm512_set1_epi16(32));
             let mut codes = [_mm512_setzero_si512(); 16];
             for i in 0..4 {
-                let top = line(p.add(256 + 2048), g % 8 * 2 + i / 2);
+                let top = line(lines, i / 2);
                 let top = if i % 2 == 0 { top } else { _mm512_srli_epi16::<4>(top) };
                 let tops = [_mm512_slli_epi16::<4>(top), _mm512_slli_epi16::<2>(top)];
                 let scale = scale16(p.add((2 * (g % 8) + i / 2) * PANEL));
-                for (o, low) in nibbles(line(p.add(256), g % 8 * 4 + i)).into_iter().enumerate() {
+                for (o, low) in nibbles(line(lines, 2 + i)).into_iter().enumerate() {
                     let six = _mm512_or_si512(low, _mm512_and_si512(tops[o], top_bits));
                     let pairs = [_mm512_and_si512(six, byte), _mm512_srli_epi16::<8>(six)];
                     for (j, pair) in pairs.into_iter().enumerate() {
@@ -142,7 +139,7 @@ impl Decode for Q6K {
                     }
                 }
             }
-            Group { codes, scale: halves(self.d.add(g / 8 * 2 * PANEL)), min: None }
+            Group { codes, scale: halves(self.base.add(g / 8 * Q6_K_RECORD)), min: None }
         }
     }
 }
