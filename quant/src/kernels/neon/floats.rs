@@ -105,11 +105,7 @@ unsafe fn all_rows<H: Half, const N: usize>(t: &Tile<'_>, x: [*const f32; N], ou
 
 /// Products of R rows of `n` halves, one after the other from `w` on, with N activation rows.
 #[inline(always)]
-unsafe fn dots<H: Half, const R: usize, const N: usize>(
-    w: *const u8,
-    n: usize,
-    x: [*const f32; N],
-) -> [[f32; N]; R] {
+unsafe fn dots<H: Half, const R: usize, const N: usize>(w: *const u8, n: usize, x: [*const f32; N]) -> [[f32; N]; R] {
     // SAFETY: all reads are below `n`; every 64-bit Arm has NEON.
     unsafe {
         let mut acc = [[vdupq_n_f32(0.0); N]; R];
@@ -135,9 +131,7 @@ unsafe fn dots<H: Half, const R: usize, const N: usize>(
             k += 4;
         }
         std::array::from_fn(|r| {
-            std::array::from_fn(|i| {
-                (k..n).fold(vaddvq_f32(acc[r][i]), |s, k| weight(r, k).mul_add(*x[i].add(k), s))
-            })
+            std::array::from_fn(|i| (k..n).fold(vaddvq_f32(acc[r][i]), |s, k| weight(r, k).mul_add(*x[i].add(k), s)))
         })
     }
 }

@@ -37,8 +37,14 @@ super::tile_f32::f32_tiles!(
 crate::quantize::lanes::encoder!(enable = "neon", lanes = crate::quantize::lanes::Plain);
 
 /// The table of every 64-bit Arm.
-pub(crate) static TABLE: Kernels =
-    Kernels { name: "neon", supported: crate::isa::has_neon, cell: plain::cell, rows_cell, vector: vector::OPS, encode };
+pub(crate) static TABLE: Kernels = Kernels {
+    name: "neon",
+    supported: crate::isa::has_neon,
+    cell: plain::cell,
+    rows_cell,
+    vector: vector::OPS,
+    encode,
+};
 
 /// The table with the int8 dot product.
 pub(crate) static DOTPROD: Kernels = Kernels {
@@ -120,26 +126,9 @@ macro_rules! integer_tiles {
         }
     };
 }
-use integer_tiles;
-
-integer_tiles!(
-    plain,
-    enable = "neon",
-    products = super::products::Widening,
-    large = super::products::WideningLarge
-);
-integer_tiles!(
-    dot,
-    enable = "neon,dotprod",
-    products = super::dotprod::DotProd,
-    large = super::dotprod::DotProd
-);
-integer_tiles!(
-    matmul,
-    enable = "neon,dotprod,i8mm",
-    products = super::i8mm::MatMul,
-    large = super::i8mm::MatMul
-);
+integer_tiles!(plain, enable = "neon", products = super::products::Widening, large = super::products::WideningLarge);
+integer_tiles!(dot, enable = "neon,dotprod", products = super::dotprod::DotProd, large = super::dotprod::DotProd);
+integer_tiles!(matmul, enable = "neon,dotprod,i8mm", products = super::i8mm::MatMul, large = super::i8mm::MatMul);
 
 #[target_feature(enable = "neon")]
 fn widen_f16(src: &[u8], out: &mut [f32]) {

@@ -2,8 +2,8 @@
 
 use super::{Format, halves, zeros};
 use crate::formats::iq4_nl::VALUES;
-use crate::panel::HALVES;
 use crate::kernels::neon::tile::Rows;
+use crate::panel::HALVES;
 use std::arch::aarch64::*;
 
 /// Signed bytes.
