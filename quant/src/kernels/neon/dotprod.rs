@@ -8,7 +8,7 @@
 
 use super::decode::Group;
 use super::products::Products;
-use super::tile::Sums;
+use super::tile::{Sums, unrolled};
 use std::arch::aarch64::*;
 use std::arch::asm;
 
@@ -47,7 +47,7 @@ impl Products for DotProd {
             let none = [[vdupq_n_s8(0); 2]; N];
             let first = if FIRST { acts.map(|p| planes(p)) } else { none };
             let second = if SECOND { acts.map(|p| planes(p.add(16))) } else { none };
-            for plane in 0..2 {
+            unrolled!(plane in 2, {
                 if FIRST {
                     dot16::<G, 0, 1, N>(&mut sums, group, first.map(|planes| planes[plane]));
                 }
@@ -57,7 +57,7 @@ impl Products for DotProd {
                 if plane == 0 {
                     sums = sums.map(|rows| rows.map(|s| vshlq_n_s32::<7>(s)));
                 }
-            }
+            });
             sums
         }
     }
@@ -91,16 +91,16 @@ unsafe fn dot16<G: Group, const A: usize, const B: usize, const N: usize>(
     group: &G,
     a: [int8x16_t; N],
 ) {
-    for v in 0..4 {
+    unrolled!(v in 4, {
         // SAFETY: passed on to the caller.
         unsafe {
             let ([q0, q1], [q2, q3]) = (group.pair::<A>(v), group.pair::<B>(v));
-            for n in 0..N {
+            unrolled!(n in N, {
                 let sum = sdot::<1>(sdot::<0>(sums[n][v], q0, a[n]), q1, a[n]);
                 sums[n][v] = sdot::<3>(sdot::<2>(sum, q2, a[n]), q3, a[n]);
-            }
+            });
         }
-    }
+    });
 }
 
 /// `acc[r] += sum over j of codes[4r + j] * a[4 * LANE + j]`. The intrinsic is not stable (Rust issue 117224).

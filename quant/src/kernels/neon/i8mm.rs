@@ -15,7 +15,7 @@
 use super::decode::Group;
 use super::dotprod::{DotProd, planes};
 use super::products::Products;
-use super::tile::Sums;
+use super::tile::{Sums, unrolled};
 use std::arch::aarch64::*;
 use std::arch::asm;
 
@@ -67,7 +67,7 @@ impl Products for MatMul {
             let none = [[vdupq_n_s8(0); 2]; N];
             let first = if FIRST { acts.map(|p| planes(p)) } else { none };
             let second = if SECOND { acts.map(|p| planes(p.add(16))) } else { none };
-            for plane in 0..2 {
+            unrolled!(plane in 2, {
                 if FIRST {
                     mul16::<G, 0, 1>(&mut squares, group, eights(first.map(|planes| planes[plane])));
                 }
@@ -77,7 +77,7 @@ impl Products for MatMul {
                 if plane == 0 {
                     squares = squares.map(|s| vshlq_n_s32::<7>(s));
                 }
-            }
+            });
             apart(squares)
         }
     }
@@ -99,15 +99,15 @@ fn eights<const N: usize>(a: [int8x16_t; N]) -> [int8x16_t; 2] {
 /// i8mm; the group is there.
 #[inline(always)]
 unsafe fn mul16<G: Group, const A: usize, const B: usize>(squares: &mut Squares, group: &G, a: [int8x16_t; 2]) {
-    for v in 0..4 {
+    unrolled!(v in 4, {
         // SAFETY: passed on to the caller.
         unsafe {
             let (first, second) = (group.pair::<A>(v), group.pair::<B>(v));
-            for o in 0..2 {
+            unrolled!(o in 2, {
                 squares[2 * v + o] = smmla(smmla(squares[2 * v + o], first[o], a[0]), second[o], a[1]);
-            }
+            });
         }
-    }
+    });
 }
 
 /// The sums of each activation row, rows in order.

@@ -7,8 +7,9 @@
 //! multiplies bytes to 16 bits; `dotprod` and `i8mm` have the others. All give the same integers.
 
 use super::decode::Group;
-use super::tile::Sums;
+use super::tile::{Sums, unrolled};
 use std::arch::aarch64::*;
+use std::arch::asm;
 
 /// How an instruction set multiplies codes with activations. FIRST and SECOND tell which halves of the group count.
 pub(super) trait Products {
@@ -54,6 +55,11 @@ impl Products for Widening {
     type Alone = Self;
 
     #[inline(always)]
+    fn arrange(quads: [int8x16_t; 2]) -> [int8x16_t; 2] {
+        quads.map(hidden)
+    }
+
+    #[inline(always)]
     unsafe fn narrow<G: Group, const N: usize, const FIRST: bool, const SECOND: bool>(
         group: &G,
         acts: [*const i8; N],
@@ -97,6 +103,11 @@ impl Products for WideningLarge {
     type Alone = Self;
 
     #[inline(always)]
+    fn arrange(quads: [int8x16_t; 2]) -> [int8x16_t; 2] {
+        quads.map(hidden)
+    }
+
+    #[inline(always)]
     unsafe fn narrow<G: Group, const N: usize, const FIRST: bool, const SECOND: bool>(
         group: &G,
         acts: [*const i8; N],
@@ -126,13 +137,22 @@ impl Products for WideningLarge {
     }
 }
 
+/// The same bytes, of which the compiler knows nothing. What it knows (that codes are not negative, that both halves of
+/// a quad's vector are equal) makes it take multiplications apart that widen to others that do not.
+#[inline(always)]
+fn hidden(mut v: int8x16_t) -> int8x16_t {
+    // SAFETY: no instruction at all.
+    unsafe { asm!("/* {v:v} */", v = inout(vreg) v, options(pure, nomem, nostack, preserves_flags)) };
+    v
+}
+
 /// Quads 2 * I and 2 * I + 1 of each activation row, four times each.
 #[inline(always)]
 unsafe fn quads<const I: usize, const N: usize>(acts: [*const i8; N]) -> [[int8x16_t; 2]; N] {
     // SAFETY: the rows have 32 codes, by the caller; every 64-bit Arm has NEON.
     unsafe {
         acts.map(|p| {
-            let quad = |q| vreinterpretq_s8_s32(vdupq_n_s32(p.add(4 * q).cast::<i32>().read_unaligned()));
+            let quad = |q| hidden(vreinterpretq_s8_s32(vdupq_n_s32(p.add(4 * q).cast::<i32>().read_unaligned())));
             [quad(2 * I), quad(2 * I + 1)]
         })
     }
@@ -148,16 +168,16 @@ unsafe fn add_small<G: Group, const I: usize, const N: usize>(
     // SAFETY: passed on to the caller; every 64-bit Arm has NEON.
     unsafe {
         let a = quads::<I, N>(acts);
-        for v in 0..4 {
+        unrolled!(v in 4, {
             let codes = group.pair::<I>(v);
-            for n in 0..N {
-                let [low, high] = &mut lanes[n][v];
-                for q in 0..2 {
-                    *low = vmlal_s8(*low, vget_low_s8(codes[q]), vget_low_s8(a[n][q]));
-                    *high = vmlal_high_s8(*high, codes[q], a[n][q]);
-                }
-            }
-        }
+            unrolled!(n in N, {
+                unrolled!(q in 2, {
+                    let [low, high] = lanes[n][v];
+                    let low = vmlal_s8(low, vget_low_s8(codes[q]), vget_low_s8(a[n][q]));
+                    lanes[n][v] = [low, vmlal_high_s8(high, codes[q], a[n][q])];
+                });
+            });
+        });
     }
 }
 
@@ -171,16 +191,16 @@ unsafe fn add_large<G: Group, const I: usize, const N: usize>(
     // SAFETY: passed on to the caller; every 64-bit Arm has NEON.
     unsafe {
         let a = quads::<I, N>(acts);
-        for v in 0..4 {
+        unrolled!(v in 4, {
             let codes = group.pair::<I>(v);
-            for n in 0..N {
+            unrolled!(n in N, {
                 let low = vmull_s8(vget_low_s8(codes[0]), vget_low_s8(a[n][0]));
                 let low = vmlal_s8(low, vget_low_s8(codes[1]), vget_low_s8(a[n][1]));
                 let high = vmlal_high_s8(vmull_high_s8(codes[0], a[n][0]), codes[1], a[n][1]);
                 let lanes = &mut lanes[n][v];
                 *lanes = [vpadalq_s16(lanes[0], low), vpadalq_s16(lanes[1], high)];
-            }
-        }
+            });
+        });
     }
 }
 
@@ -194,26 +214,27 @@ unsafe fn add_wide<G: Group, const A: usize, const B: usize, const N: usize>(
     // SAFETY: passed on to the caller; every 64-bit Arm has NEON.
     unsafe {
         let quads = acts.map(|p| doubled_quads(p));
-        for v in 0..4 {
+        unrolled!(v in 4, {
             // Lane vector r has parts of the sum of row 4v + r.
             let mut parts = [[vdupq_n_s32(0); 4]; N];
             let ([c0, c1], [c2, c3]) = (group.pair::<A>(v), group.pair::<B>(v));
-            for (q, c) in [c0, c1, c2, c3].into_iter().enumerate() {
-                let (c01, c23) = (vmovl_s8(vget_low_s8(c)), vmovl_high_s8(c));
-                for n in 0..N {
+            let codes = [c0, c1, c2, c3];
+            unrolled!(q in 4, {
+                let (c01, c23) = (vmovl_s8(vget_low_s8(codes[q])), vmovl_high_s8(codes[q]));
+                unrolled!(n in N, {
                     let (a, rows) = (quads[n][q], &mut parts[n]);
                     rows[0] = vmlal_s16(rows[0], vget_low_s16(c01), vget_low_s16(a));
                     rows[1] = vmlal_high_s16(rows[1], c01, a);
                     rows[2] = vmlal_s16(rows[2], vget_low_s16(c23), vget_low_s16(a));
                     rows[3] = vmlal_high_s16(rows[3], c23, a);
-                }
-            }
-            for n in 0..N {
+                });
+            });
+            unrolled!(n in N, {
                 let [r0, r1, r2, r3] = parts[n];
                 let sum = vpaddq_s32(vpaddq_s32(r0, r1), vpaddq_s32(r2, r3));
                 sums[n][v] = vaddq_s32(sums[n][v], sum);
-            }
-        }
+            });
+        });
     }
 }
 

@@ -18,7 +18,7 @@
 //! A (weight row, activation row) pair sees the same operations in the same order on every way through this file: all
 //! are instances of one `fold`.
 //!
-//! No speed was measured: there was no such machine. Instructions were counted (see the project's notes on Arm).
+//! No speed was measured: there was no such machine. COUNTS
 
 use super::decode::{Format, Group, Packed, Unpacked};
 use super::products::Products;
@@ -26,6 +26,7 @@ use crate::acts::ActRow;
 use crate::kernels::{PANEL, Tile};
 use std::arch::aarch64::*;
 use std::arch::asm;
+use std::mem::MaybeUninit;
 
 /// Groups that are unpacked at once: one record of a format with blocks of 256.
 const BLOCK: usize = 8;
@@ -42,6 +43,71 @@ pub(super) type Sums<const N: usize> = [Rows<int32x4_t>; N];
 
 /// f32 sums of one activation row.
 type Total = Rows<float32x4_t>;
+
+/// Runs a block for each number below a limit of at most 4, written out: where LLVM leaves such a loop as it is, the
+/// registers that its index selects live in memory.
+macro_rules! unrolled {
+    ($i:ident in $limit:expr, $body:block) => {
+        if 0 < $limit {
+            let $i = 0usize;
+            $body
+        }
+        if 1 < $limit {
+            let $i = 1usize;
+            $body
+        }
+        if 2 < $limit {
+            let $i = 2usize;
+            $body
+        }
+        if 3 < $limit {
+            let $i = 3usize;
+            $body
+        }
+    };
+}
+pub(super) use unrolled;
+
+/// N activation rows, from some group on.
+#[derive(Clone, Copy)]
+struct Acts<const N: usize> {
+    /// Codes of the form that the format reads: bytes, or words where it is the wide one.
+    codes: [*const u8; N],
+    /// Scale of each group.
+    scales: [*const f32; N],
+    /// What minima are multiplied with: `F::MINS` numbers for each group.
+    sums: [*const f32; N],
+}
+
+impl<const N: usize> Acts<N> {
+    /// From group `first` on.
+    #[inline(always)]
+    fn new<F: Format>(rows: &[ActRow<'_>], first: usize) -> Self {
+        let mut new = Self { codes: [std::ptr::null(); N], scales: [std::ptr::null(); N], sums: [std::ptr::null(); N] };
+        for (n, row) in rows[..N].iter().enumerate() {
+            let (codes, scales, dsums, halves) = if F::WIDE {
+                (row.q16.codes.as_ptr().cast::<u8>(), row.q16.scales, row.q16.dsums, row.q16.halves)
+            } else {
+                (row.q8.codes.as_ptr().cast::<u8>(), row.q8.scales, row.q8.dsums, row.q8.halves)
+            };
+            let sums = if F::MINS == 2 { halves } else { dsums };
+            new.codes[n] = codes.wrapping_add(first * Self::group_bytes::<F>());
+            new.scales[n] = scales.as_ptr().wrapping_add(first);
+            new.sums[n] = sums.as_ptr().wrapping_add(first * F::MINS);
+        }
+        new
+    }
+
+    const fn group_bytes<F: Format>() -> usize {
+        if F::WIDE { 64 } else { 32 }
+    }
+
+    /// The codes of group `g`.
+    #[inline(always)]
+    fn codes<F: Format, T>(&self, g: usize) -> [*const T; N] {
+        self.codes.map(|p| p.wrapping_add(g * Self::group_bytes::<F>()).cast())
+    }
+}
 
 /// One tile of a format.
 ///
@@ -68,6 +134,7 @@ unsafe fn few<F: Format, P: Products, const N: usize>(t: &Tile<'_>) {
     // has NEON.
     unsafe {
         let mut totals = [[vdupq_n_f32(0.0); 4]; N];
+        let acts = Acts::<N>::new::<F>(t.acts, 0);
         for (r, record) in t.weights.chunks_exact(F::RECORD).enumerate() {
             let record = record.as_ptr();
             let head = F::head(record);
@@ -76,7 +143,7 @@ unsafe fn few<F: Format, P: Products, const N: usize>(t: &Tile<'_>) {
                 for line in 0..part.div_ceil(64) {
                     prefetch(record.wrapping_add(AHEAD + g * part + 64 * line));
                 }
-                fold::<F, P, _, N>(&Packed::<F, P>::new(record, &head, g), r * F::GROUPS + g, t.acts, &mut totals);
+                fold::<F, P, _, N>(&Packed::<F, P>::new(record, &head, g), r * F::GROUPS + g, &acts, &mut totals);
             }
         }
         for (total, &out) in totals.iter().zip(t.out) {
@@ -88,11 +155,14 @@ unsafe fn few<F: Format, P: Products, const N: usize>(t: &Tile<'_>) {
 /// Any number of activation rows, from unpacked groups.
 #[inline(always)]
 unsafe fn many<F: Format, P: Products>(t: &Tile<'_>) {
-    // SAFETY: as `few`.
+    // SAFETY: as `few`; what is read of `scratch` and `totals` was written before.
     unsafe {
-        let mut scratch = [Unpacked::zero(); BLOCK];
+        let mut scratch = [const { MaybeUninit::<Unpacked>::uninit() }; BLOCK];
+        let mut totals = [const { MaybeUninit::<Total>::uninit() }; ACTS];
         for (acts, out) in t.acts.chunks(ACTS).zip(t.out.chunks(ACTS)) {
-            let mut totals = [[vdupq_n_f32(0.0); 4]; ACTS];
+            let totals = &mut totals[..acts.len()];
+            totals.iter_mut().for_each(|t| _ = t.write([vdupq_n_f32(0.0); 4]));
+            let totals = totals.assume_init_mut();
             for (b, block) in t.weights.chunks(F::RECORD * (BLOCK / F::GROUPS)).enumerate() {
                 let groups = block.len() / F::RECORD * F::GROUPS;
                 for (record, scratch) in block.chunks_exact(F::RECORD).zip(scratch.chunks_exact_mut(F::GROUPS)) {
@@ -101,13 +171,14 @@ unsafe fn many<F: Format, P: Products>(t: &Tile<'_>) {
                         Packed::<F, P>::new(record.as_ptr(), &head, g).unpack(scratch);
                     }
                 }
-                let (first, scratch) = (b * BLOCK, &scratch[..groups]);
-                let (pairs, odd) = totals[..acts.len()].as_chunks_mut::<2>();
+                let (first, scratch) = (b * BLOCK, scratch[..groups].assume_init_ref());
+                let (pairs, odd) = totals.as_chunks_mut::<2>();
                 for (totals, acts) in pairs.iter_mut().zip(acts.chunks_exact(2)) {
-                    sweep::<F, P, 2>(scratch, first, acts, totals);
+                    sweep::<F, P, 2>(scratch, &Acts::new::<F>(acts, first), totals);
                 }
                 if let [total] = odd {
-                    sweep::<F, P, 1>(scratch, first, &acts[acts.len() - 1..], std::array::from_mut(total));
+                    let acts = Acts::new::<F>(&acts[acts.len() - 1..], first);
+                    sweep::<F, P, 1>(scratch, &acts, std::array::from_mut(total));
                 }
             }
             for (total, &out) in totals.iter().zip(out) {
@@ -117,104 +188,86 @@ unsafe fn many<F: Format, P: Products>(t: &Tile<'_>) {
     }
 }
 
-/// Folds unpacked groups, the first of which is group `first`.
+/// Folds unpacked groups, the first of which is the first of `acts`.
 #[inline(always)]
-unsafe fn sweep<F: Format, P: Products, const N: usize>(
-    groups: &[Unpacked],
-    first: usize,
-    acts: &[ActRow<'_>],
-    totals: &mut [Total; N],
-) {
+unsafe fn sweep<F: Format, P: Products, const N: usize>(groups: &[Unpacked], acts: &Acts<N>, totals: &mut [Total; N]) {
     let mut sums = *totals;
     for (g, group) in groups.iter().enumerate() {
         // SAFETY: passed on to the caller.
-        unsafe { fold::<F, P, _, N>(group, first + g, acts, &mut sums) };
+        unsafe { fold::<F, P, _, N>(group, g, acts, &mut sums) };
     }
     *totals = sums;
 }
 
-/// Adds group `g` times the first N activation rows to their sums.
+/// Adds group `g` of the activation rows to their sums.
 #[inline(always)]
 unsafe fn fold<F: Format, P: Products, G: Group, const N: usize>(
     group: &G,
     g: usize,
-    acts: &[ActRow<'_>],
+    acts: &Acts<N>,
     totals: &mut [Total; N],
 ) {
     // SAFETY: passed on to the caller; every 64-bit Arm has NEON.
     unsafe {
         let isums = integers::<F, P, G, N>(group, g, acts);
         let scale = group.scale();
-        for n in 0..N {
-            let (a, mins) = numbers::<F>(&acts[n], g);
-            for v in 0..4 {
-                let s = vmulq_n_f32(scale[v], a);
-                totals[n][v] = vfmaq_f32(totals[n][v], s, vcvtq_f32_s32(isums[n][v]));
-            }
-            if F::MINS > 0 {
-                let by = group.mins();
-                for m in 0..F::MINS {
-                    for v in 0..4 {
-                        totals[n][v] = vfmsq_n_f32(totals[n][v], by[m][v], mins[m]);
+        unrolled!(n in N, {
+            let a = *acts.scales[n].add(g);
+            unrolled!(v in 4, {
+                totals[n][v] = vfmaq_f32(totals[n][v], vmulq_n_f32(scale[v], a), vcvtq_f32_s32(isums[n][v]));
+            });
+        });
+        if F::MINS > 0 {
+            let mins = group.mins();
+            unrolled!(n in N, {
+                unrolled!(m in 2, {
+                    if m < F::MINS {
+                        let by = *acts.sums[n].add(g * F::MINS + m);
+                        unrolled!(v in 4, {
+                            totals[n][v] = vfmsq_n_f32(totals[n][v], mins[m][v], by);
+                        });
                     }
-                }
-            }
+                });
+            });
         }
     }
 }
 
 /// The group's exact sums, inner scales included.
 #[inline(always)]
-unsafe fn integers<F: Format, P: Products, G: Group, const N: usize>(
-    group: &G,
-    g: usize,
-    acts: &[ActRow<'_>],
-) -> Sums<N> {
+unsafe fn integers<F: Format, P: Products, G: Group, const N: usize>(group: &G, g: usize, acts: &Acts<N>) -> Sums<N> {
     // SAFETY: group g is inside the rows; the rest is passed on to the caller; every 64-bit Arm has NEON.
     unsafe {
-        let narrow: [*const i8; N] = std::array::from_fn(|n| acts[n].q8.codes.as_ptr().wrapping_add(32 * g));
-        let wide: [*const i16; N] = std::array::from_fn(|n| acts[n].q16.codes.as_ptr().wrapping_add(32 * g));
         if !F::INNER {
             return if F::WIDE {
-                P::wide::<G, N, true, true>(group, wide)
+                P::wide::<G, N, true, true>(group, acts.codes::<F, i16>(g))
             } else {
-                P::narrow::<G, N, true, true>(group, narrow)
+                P::narrow::<G, N, true, true>(group, acts.codes::<F, i8>(g))
             };
         }
-        let (first, second): (Sums<N>, Sums<N>);
-        if F::WIDE {
-            first = P::wide::<G, N, true, false>(group, wide);
-            second = P::wide::<G, N, false, true>(group, wide);
+        let mut sums = if F::WIDE {
+            P::wide::<G, N, true, false>(group, acts.codes::<F, i16>(g))
         } else {
-            first = P::narrow::<G, N, true, false>(group, narrow);
-            second = P::narrow::<G, N, false, true>(group, narrow);
-        }
-        let (one, two) = (group.inner(0), group.inner(1));
-        std::array::from_fn(|n| {
-            std::array::from_fn(|v| vmlaq_s32(vmulq_s32(first[n][v], one[v]), second[n][v], two[v]))
-        })
-    }
-}
-
-/// An activation row's scale of group `g`, and what minima are multiplied with.
-///
-/// # Safety
-/// The row has group `g` in the form that `F` reads.
-#[inline(always)]
-unsafe fn numbers<F: Format>(act: &ActRow<'_>, g: usize) -> (f32, [f32; 2]) {
-    let (scales, dsums, halves) = if F::WIDE {
-        (act.q16.scales, act.q16.dsums, act.q16.halves)
-    } else {
-        (act.q8.scales, act.q8.dsums, act.q8.halves)
-    };
-    // SAFETY: by the caller.
-    unsafe {
-        let mins = match F::MINS {
-            0 => [0.0; 2],
-            1 => [*dsums.get_unchecked(g), 0.0],
-            _ => [*halves.get_unchecked(2 * g), *halves.get_unchecked(2 * g + 1)],
+            P::narrow::<G, N, true, false>(group, acts.codes::<F, i8>(g))
         };
-        (*scales.get_unchecked(g), mins)
+        let inner = group.inner(0);
+        unrolled!(n in N, {
+            unrolled!(v in 4, {
+                sums[n][v] = vmulq_s32(sums[n][v], inner[v]);
+            });
+        });
+        let second = if F::WIDE {
+            P::wide::<G, N, false, true>(group, acts.codes::<F, i16>(g))
+        } else {
+            P::narrow::<G, N, false, true>(group, acts.codes::<F, i8>(g))
+        };
+        let inner = group.inner(1);
+        unrolled!(n in N, {
+            unrolled!(v in 4, {
+                sums[n][v] = vmlaq_s32(sums[n][v], second[n][v], inner[v]);
+            });
+        });
+        sums
     }
 }
 
@@ -230,6 +283,12 @@ unsafe fn store(total: &Total, out: *mut f32, rows: usize) {
     // SAFETY: `part` has four floats; `rows` (at most PANEL) values are writable behind `out`, by the caller;
     // every 64-bit Arm has NEON.
     unsafe {
+        if rows == PANEL {
+            for (v, &sum) in total.iter().enumerate() {
+                vst1q_f32(out.add(4 * v), sum);
+            }
+            return;
+        }
         let mut all = [0f32; PANEL];
         for (part, &sum) in all.as_chunks_mut::<4>().0.iter_mut().zip(total) {
             vst1q_f32(part.as_mut_ptr(), sum);

@@ -13,11 +13,12 @@ pub(super) use small::{IQ4_NL, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
 pub(super) use supers::{IQ4_XS, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K};
 
 use super::products::Products;
-use super::tile::Rows;
+use super::tile::{Rows, unrolled};
 use crate::kernels::PANEL;
 use crate::panel::{HALVES, LINE};
 use std::arch::aarch64::*;
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 
 /// What is special about a format. `record` points at a record of it, and `g` counts groups of 32 inside of that.
 pub(super) trait Format {
@@ -86,12 +87,12 @@ pub(super) trait Group {
     /// See [`Format::mins`].
     ///
     /// # Safety
-    /// As above.
+    /// As above, and the format has minima.
     unsafe fn mins(&self) -> [Rows<float32x4_t>; 2];
     /// See [`Format::inner`].
     ///
     /// # Safety
-    /// As above.
+    /// As above, and the format has inner scales.
     unsafe fn inner(&self, half: usize) -> Rows<int32x4_t>;
 }
 
@@ -118,21 +119,23 @@ impl<'a, F: Format, P: Products> Packed<'a, F, P> {
     /// # Safety
     /// The ISA of P.
     #[inline(always)]
-    pub unsafe fn unpack(&self, out: &mut Unpacked) {
-        // SAFETY: passed on to the caller.
+    pub unsafe fn unpack(&self, out: &mut MaybeUninit<Unpacked>) {
+        let out = out.as_mut_ptr();
+        // SAFETY: writes inside of `out`; the rest is passed on to the caller.
         unsafe {
-            for v in 0..4 {
-                out.codes[0][v] = self.pair::<0>(v);
-                out.codes[1][v] = self.pair::<1>(v);
-                out.codes[2][v] = self.pair::<2>(v);
-                out.codes[3][v] = self.pair::<3>(v);
-            }
-            out.scale = self.scale();
+            let codes = &raw mut (*out).codes;
+            unrolled!(v in 4, {
+                (&raw mut (*codes)[0][v]).write(self.pair::<0>(v));
+                (&raw mut (*codes)[1][v]).write(self.pair::<1>(v));
+                (&raw mut (*codes)[2][v]).write(self.pair::<2>(v));
+                (&raw mut (*codes)[3][v]).write(self.pair::<3>(v));
+            });
+            (&raw mut (*out).scale).write(self.scale());
             if F::MINS > 0 {
-                out.mins = self.mins();
+                (*out).mins.write(self.mins());
             }
             if F::INNER {
-                out.inner = [self.inner(0), self.inner(1)];
+                (*out).inner.write([self.inner(0), self.inner(1)]);
             }
         }
     }
@@ -193,21 +196,11 @@ impl<F: Format, P: Products> Group for Packed<'_, F, P> {
 }
 
 /// A group after [`Packed::unpack`]; parts that the format does not have are never read.
-#[derive(Clone, Copy)]
 pub(super) struct Unpacked {
     codes: [Rows<[int8x16_t; 2]>; 4],
     scale: Rows<float32x4_t>,
-    mins: [Rows<float32x4_t>; 2],
-    inner: [Rows<int32x4_t>; 2],
-}
-
-impl Unpacked {
-    #[inline(always)]
-    pub fn zero() -> Self {
-        // SAFETY: every 64-bit Arm has NEON.
-        let (byte, int) = unsafe { (vdupq_n_s8(0), vdupq_n_s32(0)) };
-        Self { codes: [[[byte; 2]; 4]; 4], scale: zeros(), mins: [zeros(); 2], inner: [[int; 4]; 2] }
-    }
+    mins: MaybeUninit<[Rows<float32x4_t>; 2]>,
+    inner: MaybeUninit<[Rows<int32x4_t>; 2]>,
 }
 
 impl Group for Unpacked {
@@ -223,12 +216,14 @@ impl Group for Unpacked {
 
     #[inline(always)]
     unsafe fn mins(&self) -> [Rows<float32x4_t>; 2] {
-        self.mins
+        // SAFETY: a format with minima was unpacked with them.
+        unsafe { self.mins.assume_init() }
     }
 
     #[inline(always)]
     unsafe fn inner(&self, half: usize) -> Rows<int32x4_t> {
-        self.inner[half]
+        // SAFETY: a format with inner scales was unpacked with them.
+        unsafe { self.inner.assume_init_ref()[half] }
     }
 }
 
