@@ -13,7 +13,7 @@
 //! about 80 instructions for a pair of activation rows), for a second form of every scale and sum.
 
 use super::decode::Group;
-use super::dotprod::{DotProd, planes};
+use super::dotprod::{DotProd, planes, whole};
 use super::products::Products;
 use super::tile::{Sums, unrolled};
 use std::arch::aarch64::*;
@@ -63,24 +63,36 @@ impl Products for MatMul {
     ) -> Sums<N> {
         // SAFETY: passed on to the caller; every 64-bit Arm has NEON.
         unsafe {
+            let none = [[vdupq_n_s8(0); 2]; 2];
+            let first = if FIRST { eight_planes(acts) } else { none };
+            let second = if SECOND { eight_planes(acts.map(|p| p.add(16))) } else { none };
             let mut squares = [vdupq_n_s32(0); 8];
-            let none = [[vdupq_n_s8(0); 2]; N];
-            let first = if FIRST { acts.map(|p| planes(p)) } else { none };
-            let second = if SECOND { acts.map(|p| planes(p.add(16))) } else { none };
-            unrolled!(plane in 2, {
+            unrolled!(v in 4, {
+                let mut parts = [[vdupq_n_s32(0); 2]; 2];
                 if FIRST {
-                    mul16::<G, 0, 1>(&mut squares, group, eights(first.map(|planes| planes[plane])));
+                    mul16_planes::<G, 0, 1>(&mut parts, group, v, &first);
                 }
                 if SECOND {
-                    mul16::<G, 2, 3>(&mut squares, group, eights(second.map(|planes| planes[plane])));
+                    mul16_planes::<G, 2, 3>(&mut parts, group, v, &second);
                 }
-                if plane == 0 {
-                    squares = squares.map(|s| vshlq_n_s32::<7>(s));
-                }
+                unrolled!(o in 2, {
+                    squares[2 * v + o] = whole(parts[o]);
+                });
             });
             apart(squares)
         }
     }
+}
+
+/// [`eights`] of the high and of the low plane.
+///
+/// # Safety
+/// 16 codes are readable at each pointer.
+#[inline(always)]
+unsafe fn eight_planes<const N: usize>(acts: [*const i16; N]) -> [[int8x16_t; 2]; 2] {
+    // SAFETY: by the caller.
+    let planes = acts.map(|p| unsafe { planes(p) });
+    [eights(planes.map(|p| p[0])), eights(planes.map(|p| p[1]))]
 }
 
 /// The first eight codes of both rows, and the last eight; a row without a neighbour is its own.
@@ -108,6 +120,29 @@ unsafe fn mul16<G: Group, const A: usize, const B: usize>(squares: &mut Squares,
             });
         }
     });
+}
+
+/// Adds the products of pairs A and B of quads of rows `4v..4v + 4` with 16 activations of two rows, in planes.
+///
+/// # Safety
+/// As [`mul16`].
+#[inline(always)]
+unsafe fn mul16_planes<G: Group, const A: usize, const B: usize>(
+    parts: &mut [[int32x4_t; 2]; 2],
+    group: &G,
+    v: usize,
+    a: &[[int8x16_t; 2]; 2],
+) {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        let (first, second) = (group.pair::<A>(v), group.pair::<B>(v));
+        unrolled!(o in 2, {
+            unrolled!(plane in 2, {
+                let part = smmla(parts[o][plane], first[o], a[plane][0]);
+                parts[o][plane] = smmla(part, second[o], a[plane][1]);
+            });
+        });
+    }
 }
 
 /// The sums of each activation row, rows in order.

@@ -15,6 +15,8 @@ use std::arch::asm;
 pub(super) trait Products {
     /// What multiplies where there is one activation row.
     type Alone: Products;
+    /// Whether two rows of wide activations at a time fit the registers.
+    const WIDE_PAIRS: bool = true;
 
     /// The order in which the codes of two quads of four rows are wanted.
     #[inline(always)]
@@ -53,6 +55,7 @@ type Lanes<T, const N: usize> = [[[T; 2]; 4]; N];
 
 impl Products for Widening {
     type Alone = Self;
+    const WIDE_PAIRS: bool = false;
 
     #[inline(always)]
     fn arrange(quads: [int8x16_t; 2]) -> [int8x16_t; 2] {
@@ -101,6 +104,7 @@ impl Products for Widening {
 
 impl Products for WideningLarge {
     type Alone = Self;
+    const WIDE_PAIRS: bool = false;
 
     #[inline(always)]
     fn arrange(quads: [int8x16_t; 2]) -> [int8x16_t; 2] {
@@ -204,7 +208,7 @@ unsafe fn add_large<G: Group, const I: usize, const N: usize>(
     }
 }
 
-/// Adds the products of the four quads of pairs A and B with 16 wide activations.
+/// Adds the products of the four quads of pairs A and B with 16 wide activations of each row.
 #[inline(always)]
 unsafe fn add_wide<G: Group, const A: usize, const B: usize, const N: usize>(
     sums: &mut Sums<N>,
@@ -213,25 +217,22 @@ unsafe fn add_wide<G: Group, const A: usize, const B: usize, const N: usize>(
 ) {
     // SAFETY: passed on to the caller; every 64-bit Arm has NEON.
     unsafe {
-        let quads = acts.map(|p| doubled_quads(p));
-        unrolled!(v in 4, {
-            // Lane vector r has parts of the sum of row 4v + r.
-            let mut parts = [[vdupq_n_s32(0); 4]; N];
-            let ([c0, c1], [c2, c3]) = (group.pair::<A>(v), group.pair::<B>(v));
-            let codes = [c0, c1, c2, c3];
-            unrolled!(q in 4, {
-                let (c01, c23) = (vmovl_s8(vget_low_s8(codes[q])), vmovl_high_s8(codes[q]));
-                unrolled!(n in N, {
-                    let (a, rows) = (quads[n][q], &mut parts[n]);
-                    rows[0] = vmlal_s16(rows[0], vget_low_s16(c01), vget_low_s16(a));
-                    rows[1] = vmlal_high_s16(rows[1], c01, a);
-                    rows[2] = vmlal_s16(rows[2], vget_low_s16(c23), vget_low_s16(a));
-                    rows[3] = vmlal_high_s16(rows[3], c23, a);
+        unrolled!(n in N, {
+            let quads = doubled_quads(acts[n]);
+            unrolled!(v in 4, {
+                // Vector r has parts of the sum of row 4v + r.
+                let mut parts = [vdupq_n_s32(0); 4];
+                let ([c0, c1], [c2, c3]) = (group.pair::<A>(v), group.pair::<B>(v));
+                let codes = [c0, c1, c2, c3];
+                unrolled!(q in 4, {
+                    let (c01, c23) = (vmovl_s8(vget_low_s8(codes[q])), vmovl_high_s8(codes[q]));
+                    let a = quads[q];
+                    parts[0] = vmlal_s16(parts[0], vget_low_s16(c01), vget_low_s16(a));
+                    parts[1] = vmlal_high_s16(parts[1], c01, a);
+                    parts[2] = vmlal_s16(parts[2], vget_low_s16(c23), vget_low_s16(a));
+                    parts[3] = vmlal_high_s16(parts[3], c23, a);
                 });
-            });
-            unrolled!(n in N, {
-                let [r0, r1, r2, r3] = parts[n];
-                let sum = vpaddq_s32(vpaddq_s32(r0, r1), vpaddq_s32(r2, r3));
+                let sum = vpaddq_s32(vpaddq_s32(parts[0], parts[1]), vpaddq_s32(parts[2], parts[3]));
                 sums[n][v] = vaddq_s32(sums[n][v], sum);
             });
         });

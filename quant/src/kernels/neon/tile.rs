@@ -9,7 +9,7 @@
 //!         for each two activation rows:  for each of the groups:  fold; sums stay in registers
 //!
 //! fold:  isum[row] = sum over the group of code * activation     exact integers; halves times their inner scales
-//!        sum[row] += (scale[row] * a.scale) * isum[row];   sum[row] -= min[row] * a.dsum
+//!        sum[row] += (scale[row] * a.scale) * isum[row];   sum[row] += min[row] * a.dsum
 //! ```
 //! A line of a panel is four vectors, each the same quad of four rows. In the sums a lane is a row, so nothing is ever
 //! summed across lanes. Two activation rows take 8 registers of integer sums and 8 of f32 sums, which leaves half of
@@ -121,10 +121,15 @@ pub(super) unsafe fn run<F: Format, P: Products>(t: &Tile<'_>) {
     unsafe {
         match t.acts.len() {
             1 => few::<F, P::Alone, 1>(t),
-            2 => few::<F, P, 2>(t),
+            2 if pairs::<F, P>() => few::<F, P, 2>(t),
             _ => many::<F, P>(t),
         }
     }
+}
+
+/// Whether activation rows are folded two at a time.
+const fn pairs<F: Format, P: Products>() -> bool {
+    P::WIDE_PAIRS || !F::WIDE
 }
 
 /// All N activation rows of the tile at once, from the panel.
@@ -172,13 +177,13 @@ unsafe fn many<F: Format, P: Products>(t: &Tile<'_>) {
                     }
                 }
                 let (first, scratch) = (b * BLOCK, scratch[..groups].assume_init_ref());
-                let (pairs, odd) = totals.as_chunks_mut::<2>();
-                for (totals, acts) in pairs.iter_mut().zip(acts.chunks_exact(2)) {
+                let (twos, ones) = totals.split_at_mut(if pairs::<F, P>() { acts.len() / 2 * 2 } else { 0 });
+                let rest = &acts[twos.len()..];
+                for (totals, acts) in twos.as_chunks_mut::<2>().0.iter_mut().zip(acts.chunks_exact(2)) {
                     sweep::<F, P, 2>(scratch, &Acts::new::<F>(acts, first), totals);
                 }
-                if let [total] = odd {
-                    let acts = Acts::new::<F>(&acts[acts.len() - 1..], first);
-                    sweep::<F, P, 1>(scratch, &acts, std::array::from_mut(total));
+                for (total, acts) in ones.as_chunks_mut::<1>().0.iter_mut().zip(rest.chunks_exact(1)) {
+                    sweep::<F, P, 1>(scratch, &Acts::new::<F>(acts, first), total);
                 }
             }
             for (total, &out) in totals.iter().zip(out) {
@@ -224,7 +229,7 @@ unsafe fn fold<F: Format, P: Products, G: Group, const N: usize>(
                     if m < F::MINS {
                         let by = *acts.sums[n].add(g * F::MINS + m);
                         unrolled!(v in 4, {
-                            totals[n][v] = vfmsq_n_f32(totals[n][v], mins[m][v], by);
+                            totals[n][v] = vfmaq_n_f32(totals[n][v], mins[m][v], by);
                         });
                     }
                 });
@@ -245,28 +250,45 @@ unsafe fn integers<F: Format, P: Products, G: Group, const N: usize>(group: &G, 
                 P::narrow::<G, N, true, true>(group, acts.codes::<F, i8>(g))
             };
         }
-        let mut sums = if F::WIDE {
-            P::wide::<G, N, true, false>(group, acts.codes::<F, i16>(g))
-        } else {
-            P::narrow::<G, N, true, false>(group, acts.codes::<F, i8>(g))
-        };
+        let mut sums = half::<F, P, G, N, true, false>(group, g, acts);
         let inner = group.inner(0);
         unrolled!(n in N, {
             unrolled!(v in 4, {
                 sums[n][v] = vmulq_s32(sums[n][v], inner[v]);
             });
         });
-        let second = if F::WIDE {
-            P::wide::<G, N, false, true>(group, acts.codes::<F, i16>(g))
-        } else {
-            P::narrow::<G, N, false, true>(group, acts.codes::<F, i8>(g))
-        };
+        let second = half::<F, P, G, N, false, true>(group, g, acts);
         let inner = group.inner(1);
         unrolled!(n in N, {
             unrolled!(v in 4, {
                 sums[n][v] = vmlaq_s32(sums[n][v], second[n][v], inner[v]);
             });
         });
+        sums
+    }
+}
+
+/// The exact sums of one half of a group, before its inner scale.
+#[inline(always)]
+unsafe fn half<F: Format, P: Products, G: Group, const N: usize, const FIRST: bool, const SECOND: bool>(
+    group: &G,
+    g: usize,
+    acts: &Acts<N>,
+) -> Sums<N> {
+    // SAFETY: passed on to the caller; every 64-bit Arm has NEON.
+    unsafe {
+        if !F::WIDE {
+            return P::narrow::<G, N, FIRST, SECOND>(group, acts.codes::<F, i8>(g));
+        }
+        let mut sums = P::wide::<G, N, FIRST, SECOND>(group, acts.codes::<F, i16>(g));
+        if F::BITS == 6 {
+            // The codes were four times as large.
+            unrolled!(n in N, {
+                unrolled!(v in 4, {
+                    sums[n][v] = vshrq_n_s32::<2>(sums[n][v]);
+                });
+            });
+        }
         sums
     }
 }

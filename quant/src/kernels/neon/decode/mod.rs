@@ -17,6 +17,7 @@ use super::tile::{Rows, unrolled};
 use crate::kernels::PANEL;
 use crate::panel::{HALVES, LINE};
 use std::arch::aarch64::*;
+use std::arch::asm;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
@@ -26,7 +27,7 @@ pub(super) trait Format {
     const NUMBERS: usize;
     /// Scale bytes of a block.
     const SCALES: usize = 0;
-    /// Bits of a code.
+    /// Bits of a code. Codes of six come four times as large as they are, see [`sixes`].
     const BITS: usize;
     /// Groups of 32 weights in a block.
     const GROUPS: usize = 1;
@@ -49,7 +50,7 @@ pub(super) trait Format {
     /// # Safety
     /// A whole record.
     unsafe fn scale(record: *const u8, head: &Self::Head, g: usize) -> Rows<float32x4_t>;
-    /// What a unit of the activations' `dsum` (or `halves`) subtracts, per row; the second is of the second half.
+    /// What a unit of the activations' `dsum` (or `halves`) adds, per row; the second is of the second half.
     ///
     /// # Safety
     /// A whole record.
@@ -165,10 +166,7 @@ impl<F: Format, P: Products> Group for Packed<'_, F, P> {
                     let (high, low) = (self.line(0, v), nibbles(self.line(1 + I, v)));
                     [0, 1].map(|o| vorrq_u8(low[o], field(high, 2 * I + o, 4, 0x10)))
                 }
-                6 => {
-                    let (high, low) = (self.line(I / 2, v), nibbles(self.line(2 + I, v)));
-                    [0, 1].map(|o| vorrq_u8(low[o], field(high, I % 2 * 4 + 2 * o, 4, 0x30)))
-                }
+                6 => sixes::<I>(self.line(I / 2, v), self.line(2 + I, v)),
                 8 => [self.line(2 * I, v), self.line(2 * I + 1, v)],
                 _ => unreachable!(),
             };
@@ -254,15 +252,40 @@ fn twos<const I: usize>(v: uint8x16_t) -> [uint8x16_t; 2] {
     }
 }
 
+/// Four times the six-bit codes around 32 of quads 2 * I and 2 * I + 1: a code is put together at the upper end of its
+/// byte, where its highest bit, turned around, is a sign.
+#[inline(always)]
+fn sixes<const I: usize>(high: uint8x16_t, low: uint8x16_t) -> [uint8x16_t; 2] {
+    // SAFETY: every 64-bit Arm has NEON.
+    unsafe {
+        let high = veorq_u8(high, vdupq_n_u8(0xaa));
+        let tops =
+            if I % 2 == 0 { [vshlq_n_u8::<6>(high), vshlq_n_u8::<4>(high)] } else { [vshlq_n_u8::<2>(high), high] };
+        [below_two(tops[0], vshlq_n_u8::<4>(low)), vandq_u8(below_two(tops[1], low), vdupq_n_u8(0xfc))]
+    }
+}
+
+/// The upper two bits of `top`, and below them the upper six of `v`. LLVM makes four instructions of the intrinsic.
+#[inline(always)]
+fn below_two(mut top: uint8x16_t, v: uint8x16_t) -> uint8x16_t {
+    // SAFETY: reads and writes registers only; every 64-bit Arm has the instruction.
+    unsafe {
+        asm!("sri {top:v}.16b, {v:v}.16b, #2", top = inout(vreg) top, v = in(vreg) v,
+            options(pure, nomem, nostack, preserves_flags));
+    }
+    top
+}
+
 /// The bits of `mask` after bit `from` went to bit `to`. Both are known when this is compiled.
 #[inline(always)]
 fn field(v: uint8x16_t, from: usize, to: usize, mask: u8) -> uint8x16_t {
     // SAFETY: every 64-bit Arm has NEON.
     unsafe {
         let moved = match (from, to) {
-            (0, 2) | (2, 4) => vshlq_n_u8::<2>(v),
+            (0, 2) => vshlq_n_u8::<2>(v),
             (0, 4) => vshlq_n_u8::<4>(v),
             (1, 4) => vshlq_n_u8::<3>(v),
+            (2, 4) => vshlq_n_u8::<2>(v),
             (1, 2) | (3, 4) => vshlq_n_u8::<1>(v),
             (2, 2) | (4, 4) => v,
             (3, 2) | (5, 4) => vshrq_n_u8::<1>(v),

@@ -8,9 +8,9 @@ use std::arch::aarch64::*;
 
 /// Signed bytes.
 pub(in super::super) struct Q8_0;
-/// Codes around 8: a minimum of 8 scales.
+/// Codes around 8: a minimum of -8 scales.
 pub(in super::super) struct Q4_0;
-/// Codes from a minimum, which the file adds.
+/// Codes from a minimum.
 pub(in super::super) struct Q4_1;
 /// Codes around 16.
 pub(in super::super) struct Q5_0;
@@ -59,7 +59,7 @@ macro_rules! scaled {
 
                 #[inline(always)]
                 unsafe fn mins(_record: *const u8, head: &Self::Head, _g: usize) -> [Rows<float32x4_t>; 2] {
-                    [times(head, $center), zeros()]
+                    [times(head, -$center), zeros()]
                 }
             )?
             $(
@@ -77,7 +77,7 @@ scaled!(Q4_0, bits = 4, center = 8.0);
 scaled!(Q5_0, bits = 5, center = 16.0);
 scaled!(IQ4_NL, bits = 4, code = look_up);
 
-/// A format whose head is its scale and what it subtracts.
+/// A format whose head is its scale and what it adds.
 macro_rules! shifted {
     ($format:ident, bits = $bits:literal) => {
         impl Format for $format {
@@ -89,7 +89,7 @@ macro_rules! shifted {
             #[inline(always)]
             unsafe fn head(record: *const u8) -> Self::Head {
                 // SAFETY: d and m are inside the record.
-                unsafe { [halves(record), times(&halves(record.add(HALVES)), -1.0)] }
+                unsafe { [halves(record), halves(record.add(HALVES))] }
             }
 
             #[inline(always)]

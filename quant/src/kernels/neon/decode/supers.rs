@@ -52,6 +52,16 @@ unsafe fn signed_six(low: *const u8, high: *const u8, i: usize) -> Rows<int32x4_
     unsafe { bytes_to_s32(vsubq_s8(vreinterpretq_s8_u8(six(low, high, i)), vdupq_n_s8(32))) }
 }
 
+/// d, and dmin with the sign that sums want: the file subtracts it.
+///
+/// # Safety
+/// Both are readable at the start of a record.
+#[inline(always)]
+unsafe fn d_dmin(record: *const u8) -> [Rows<float32x4_t>; 2] {
+    // SAFETY: by the caller; every 64-bit Arm has NEON.
+    unsafe { [halves(record), halves(record.add(HALVES)).map(|v| vnegq_f32(v))] }
+}
+
 /// Q4_K and Q5_K: 4 low bytes of scales and of minima, 2 high bytes of each.
 macro_rules! six_bit_scales_and_minima {
     ($format:ident, bits = $bits:literal) => {
@@ -66,7 +76,7 @@ macro_rules! six_bit_scales_and_minima {
             #[inline(always)]
             unsafe fn head(record: *const u8) -> Self::Head {
                 // SAFETY: d and dmin are inside the record.
-                unsafe { [halves(record), halves(record.add(HALVES))] }
+                unsafe { d_dmin(record) }
             }
 
             #[inline(always)]
@@ -121,7 +131,8 @@ impl Format for IQ4_XS {
     }
 }
 
-/// At most 2 * 16 * 32 * 8191 * 128 = 2^30.
+/// A group's sum is at most 2 * 16 * 32 * 8191 * 128 = 2^30; a half's before its inner scale, four times as large as it
+/// is, 16 * 128 * 8191.
 impl Format for Q6_K {
     const NUMBERS: usize = 1;
     const SCALES: usize = 16;
@@ -146,12 +157,6 @@ impl Format for Q6_K {
     unsafe fn inner(record: *const u8, g: usize, half: usize) -> Rows<int32x4_t> {
         // SAFETY: the scales are inside the record; every 64-bit Arm has NEON.
         unsafe { bytes_to_s32(vld1q_s8(record.add(HALVES + (2 * g + half) * PANEL).cast())) }
-    }
-
-    #[inline(always)]
-    fn code(bits: uint8x16_t) -> int8x16_t {
-        // SAFETY: every 64-bit Arm has NEON.
-        unsafe { vsubq_s8(vreinterpretq_s8_u8(bits), vdupq_n_s8(32)) }
     }
 }
 
@@ -211,7 +216,7 @@ impl Format for Q2_K {
     #[inline(always)]
     unsafe fn head(record: *const u8) -> Self::Head {
         // SAFETY: d and dmin are inside the record.
-        unsafe { [halves(record), halves(record.add(HALVES))] }
+        unsafe { d_dmin(record) }
     }
 
     #[inline(always)]
