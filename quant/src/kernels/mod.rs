@@ -113,6 +113,8 @@ const TABLES: &[&Kernels] = &[
     #[cfg(target_arch = "x86_64")]
     &avx2::TABLE,
     #[cfg(target_arch = "aarch64")]
+    &neon::I8MM,
+    #[cfg(target_arch = "aarch64")]
     &neon::DOTPROD,
     #[cfg(target_arch = "aarch64")]
     &neon::TABLE,
