@@ -171,13 +171,13 @@ struct Plan<'a> {
     first_chunk: usize,
 }
 
-/// Computes all products of one layer input in one region. `is_prompt(i)` tells the role of activation row i.
+/// Computes all products of one layer input in one region.
 ///
 /// # Panics
 /// When shapes do not fit, or the activations lack the form a weight reads.
-pub fn run(team: &Team<'_>, acts: &Acts, is_prompt: &dyn Fn(usize) -> bool, products: &mut [Product<'_>]) {
+pub fn run(team: &Team<'_>, acts: &Acts, products: &mut [Product<'_>]) {
     let mut chunks = 0;
-    let plans: Vec<Plan<'_>> = products.iter_mut().map(|p| plan(acts, is_prompt, p, &mut chunks)).collect();
+    let plans: Vec<Plan<'_>> = products.iter_mut().map(|p| plan(acts, p, &mut chunks)).collect();
     let next = AtomicUsize::new(0);
     team.run(&|_| {
         loop {
@@ -191,29 +191,17 @@ pub fn run(team: &Team<'_>, acts: &Acts, is_prompt: &dyn Fn(usize) -> bool, prod
     });
 }
 
-fn plan<'a>(
-    acts: &'a Acts,
-    is_prompt: &dyn Fn(usize) -> bool,
-    product: &'a mut Product<'_>,
-    chunks: &mut usize,
-) -> Plan<'a> {
+fn plan<'a>(acts: &'a Acts, product: &'a mut Product<'_>, chunks: &mut usize) -> Plan<'a> {
     let weight = product.weight;
     let taken: Vec<usize> = match product.rows {
         Rows::All => (0..acts.n()).collect(),
         Rows::Some(list) => list.iter().map(|&i| i as usize).collect(),
     };
-    let prompt = taken.iter().take_while(|&&i| is_prompt(i)).count();
-    assert!(!taken[prompt..].iter().any(|&i| is_prompt(i)), "prompt rows come before generated ones");
+    let prompt = taken.iter().take_while(|&&i| acts.is_prompt(i)).count();
+    assert!(!taken[prompt..].iter().any(|&i| acts.is_prompt(i)), "prompt rows come before generated ones");
     let acts: Vec<ActRow<'a>> = taken.into_iter().map(|i| acts.row(i)).collect();
     assert_eq!(product.out.len(), acts.len() * weight.rows, "room for the results of a product");
-    for a in &acts {
-        let has = |want: bool, len: usize| !want || len == weight.cols;
-        assert!(
-            has(true, a.x.len())
-                && has(weight.cell.acts.q8, a.q8.codes.len())
-                && has(weight.cell.acts.q16, a.q16.codes.len())
-        );
-    }
+    assert!(acts.iter().enumerate().all(|(i, a)| a.serves(weight.cell.acts, weight.cols, i < prompt)));
     let panels_per_chunk =
         (CHUNK / (PANEL * weight.row_bytes)).clamp(1, 16).next_multiple_of(weight.cell.prompt_panels);
     let first_chunk = *chunks;
