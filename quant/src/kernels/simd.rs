@@ -214,6 +214,8 @@ impl Simd for Plain {
     }
 }
 
+crate::kernels::page::prompt::by_floats!(Plain);
+
 /// Products of R rows with N rows, all of `n` values: `out[r][i] = sum_k a[r][k] * b[i][k]`. Each pair has its own lanes
 /// and order, so a pair's result does not depend on R and N.
 ///
@@ -251,7 +253,7 @@ pub(crate) unsafe fn dots<S: Simd, const R: usize, const N: usize>(
     }
 }
 
-/// 2^x for x at most 0, within 2e-7 of it: exactly 1 for 0, and 0 below -126. NaN stays NaN.
+/// 2^x for x up to 126, within 2e-7 of it: exactly 1 for 0, and 0 below -126. NaN stays NaN.
 ///
 /// # Safety
 /// The instruction set of S is there.

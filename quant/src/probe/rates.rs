@@ -4,7 +4,7 @@
 //! Each figure is the median of several passes, so that it is what the machine gives, not what it gave once.
 
 use crate::acts::{ActKinds, Acts};
-use crate::attend::{self, Heads, KvType, PAGE, Plane, QuerySpan};
+use crate::attend::{self, Heads, KvType, PAGE, Places, Plane, QuerySpan};
 use crate::buffer::{Aligned, Bytes};
 use crate::formats::DType;
 use crate::kernels::Kernels;
@@ -101,7 +101,8 @@ pub fn attention(pool: &Pool, threads: usize, kernels: &'static Kernels) -> f64 
     const TOKENS: usize = 256;
     let pages: Vec<u32> = (0..(TOKENS / PAGE) as u32).collect();
     let plane = vec![FILL; TOKENS * heads.n_kv_heads * KvType::F16.row_bytes(heads.head_dim)];
-    let plane = || Plane { bytes: &plane, dtype: KvType::F16 };
+    let places = Places { first: 0, step: heads.page_bytes(KvType::F16) };
+    let plane = || Plane { bytes: &plane, dtype: KvType::F16, places };
     let q = vec![0.01; TOKENS * heads.n_heads * heads.head_dim];
     let mut out = vec![0.0; q.len()];
     let span = QuerySpan { first: 0, len: TOKENS, past: 0, pages: &pages, generated: false };
