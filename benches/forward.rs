@@ -45,9 +45,9 @@ fn attention(c: &mut Criterion) {
             let plane = Plane { bytes: &bytes, dtype };
             let mut group = c.benchmark_group(format!("attend/{}/{name}/{depth}", kernels.name));
             group.throughput(Throughput::Bytes(2 * bytes.len() as u64));
-            for rows in [1, 64] {
+            for (rows, generated) in [(1, true), (64, false), (512, false)] {
                 let (q, mut out) = (values(2, rows * width), vec![0.0; rows * width]);
-                let span = QuerySpan { first: 0, len: rows, past: depth - rows, pages: &pages };
+                let span = QuerySpan { first: 0, len: rows, past: depth - rows, pages: &pages, generated };
                 group.bench_function(BenchmarkId::from_parameter(rows), |b| {
                     pool.enter(1, |team| {
                         b.iter(|| attend::attend(team, kernels, heads, (plane, plane), &[span], &q, &mut out));

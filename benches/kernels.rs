@@ -59,10 +59,15 @@ fn products(c: &mut Criterion) {
             for n in [1, 4, 32] {
                 let mut acts = Acts::new(cols, weight.acts(), kernels);
                 pool.enter(1, |team| {
-                    acts.fill(team, n, |i, row| {
-                        let mut rng = Rng::new(2 + i as u64);
-                        row.iter_mut().for_each(|v| *v = value(&mut rng));
-                    });
+                    acts.fill(
+                        team,
+                        n,
+                        |_| n >= 32,
+                        |i, row| {
+                            let mut rng = Rng::new(2 + i as u64);
+                            row.iter_mut().for_each(|v| *v = value(&mut rng));
+                        },
+                    );
                 });
                 let macs = (rows * cols * n) as u64;
                 group.throughput(if n < 32 {
@@ -75,7 +80,7 @@ fn products(c: &mut Criterion) {
                     pool.enter(1, |team| {
                         b.iter(|| {
                             let product = Product { weight: &weight, rows: Rows::All, out: &mut out };
-                            weight::run(team, &acts, &|_| n >= 32, &mut [product]);
+                            weight::run(team, &acts, &mut [product]);
                         });
                     });
                     black_box(&out);

@@ -37,7 +37,8 @@ export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_RUSTFLAGS=-Clink-self-contained=y
 # The kernel tables that a CPU model must have.
 tables() {
     case $1 in
-    max | neoverse-n1 | cortex-a76) echo "neon-dotprod,neon,scalar" ;;
+    max) echo "neon-i8mm,neon-dotprod,neon,scalar" ;;
+    neoverse-n1 | cortex-a76) echo "neon-dotprod,neon,scalar" ;;
     cortex-a53 | cortex-a72) echo "neon,scalar" ;;
     *)
         echo "test-neon: do not know which tables $1 has; add it to scripts/test-neon.sh" >&2

@@ -83,7 +83,15 @@ impl Batch {
     /// The spans as attention sees them.
     pub fn query_spans(&self) -> Vec<QuerySpan<'_>> {
         let spans = self.spans.iter().zip(&self.first);
-        spans.map(|(s, &first)| QuerySpan { first, len: s.tokens.len(), past: s.past, pages: &s.pages }).collect()
+        spans
+            .map(|(s, &first)| QuerySpan {
+                first,
+                len: s.tokens.len(),
+                past: s.past,
+                pages: &s.pages,
+                generated: s.role == Role::Generated,
+            })
+            .collect()
     }
 
     /// All tokens, in row order.

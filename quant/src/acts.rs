@@ -1,7 +1,7 @@
-//! Activation rows, the inputs of a matrix product: f32, and int8 with one scale per 32 where a kernel wants it.
+//! Activation rows, the inputs of a matrix product: f32, and the narrower forms that kernels want.
 //!
-//! Rows are produced once per layer input and quantized by the thread that produced them. Prompt rows come first,
-//! then generated ones: a kernel may treat the two roles differently, but never looks at how many rows there are.
+//! Rows are produced once per layer input and brought into their forms by the thread that produced them. Each row is
+//! a prompt's or a generated one: a kernel may treat the two roles differently, but never looks at how many there are.
 //!
 //! Integer forms, per group of 32 values: `scale = max|x| / top`, `code = round(x / scale)`, `dsum = scale * sum(codes)`,
 //! and the same sum for each half of the group, for formats with a minimum per 16 weights.
@@ -9,6 +9,9 @@
 //! has 14 bits (top 8191): with weights of six or eight bits, 8-bit activations would be the larger error by far.
 //! Products with a group's weights are summed exactly in 32-bit integers; 14 bits leave room for Q6_K's inner scales.
 //! The four codes of a quad are stored in the order 0, 2, 1, 3 in the wide form, as tiles take bytes apart.
+//!
+//! A matrix unit reads prompt rows as bf16. Where that form is wanted, prompt rows have it instead of the integers, and
+//! generated rows have the integers only.
 
 use crate::kernels::Kernels;
 use crate::threads::{SharedMut, Team};
@@ -23,13 +26,15 @@ pub struct ActKinds {
     pub q8: bool,
     /// 14-bit codes with scales and sums.
     pub q16: bool,
+    /// bfloat16, for prompt rows, in place of the integers.
+    pub bf16: bool,
 }
 
 impl ActKinds {
     /// What both sides together need.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
-        Self { q8: self.q8 || other.q8, q16: self.q16 || other.q16 }
+        Self { q8: self.q8 || other.q8, q16: self.q16 || other.q16, bf16: self.bf16 || other.bf16 }
     }
 }
 
@@ -47,6 +52,19 @@ pub struct ActRow<'a> {
     pub q8: Codes<'a, i8>,
     /// The wide form.
     pub q16: Codes<'a, i16>,
+    /// `[k]` bfloat16, 2 bytes each, at a multiple of 64 bytes; rows of one [`Acts`] lie at one distance.
+    pub bf16: &'a [u8],
+}
+
+impl ActRow<'_> {
+    /// Whether it has `k` values in every form that a row of its role must have.
+    pub(crate) fn serves(&self, kinds: ActKinds, k: usize, prompt: bool) -> bool {
+        let has = |want: bool, len: usize| !want || len == k;
+        let bf16 = kinds.bf16 && prompt;
+        self.x.len() == k
+            && has(bf16, self.bf16.len() / 2)
+            && (bf16 || has(kinds.q8, self.q8.codes.len()) && has(kinds.q16, self.q16.codes.len()))
+    }
 }
 
 /// A row in integers.
@@ -160,6 +178,31 @@ pub struct Acts {
     x: Vec<f32>,
     q8: Form<i8>,
     q16: Form<i16>,
+    bf16: Vec<Line>,
+    /// Role of each row: whether it is a prompt's.
+    prompt: Vec<bool>,
+}
+
+/// A cache line of bf16 values.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([u8; 64]);
+
+/// Lines as their bytes.
+fn bytes_mut(lines: &mut [Line]) -> &mut [u8] {
+    // SAFETY: a line is 64 plain bytes without padding.
+    unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), lines.len() * 64) }
+}
+
+/// Lines as their bytes.
+fn bytes(lines: &[Line]) -> &[u8] {
+    // SAFETY: as above.
+    unsafe { std::slice::from_raw_parts(lines.as_ptr().cast(), lines.len() * 64) }
+}
+
+/// Lines from one bf16 row to the next: one more than the row, as above.
+fn line_stride(k: usize) -> usize {
+    k.div_ceil(32) + 1
 }
 
 /// Codes of one row are followed by a gap, so that rows of 2^n values do not share cache sets.
@@ -172,7 +215,17 @@ impl Acts {
     pub fn new(k: usize, kinds: ActKinds, kernels: &'static Kernels) -> Self {
         let floats_only = kinds == ActKinds::default();
         assert!(floats_only || k.is_multiple_of(GROUP), "integer activations come in groups of {GROUP}, not {k}");
-        Self { k, n: 0, kinds, kernels, x: Vec::new(), q8: Form::EMPTY, q16: Form::EMPTY }
+        Self {
+            k,
+            n: 0,
+            kinds,
+            kernels,
+            x: Vec::new(),
+            q8: Form::EMPTY,
+            q16: Form::EMPTY,
+            bf16: Vec::new(),
+            prompt: Vec::new(),
+        }
     }
 
     /// Values per row.
@@ -185,9 +238,23 @@ impl Acts {
         self.n
     }
 
+    /// Whether row `i` is a prompt's.
+    pub fn is_prompt(&self, i: usize) -> bool {
+        self.prompt[i]
+    }
+
     /// Makes `n` rows: `f(i, row)` writes row i (which holds old values before), and the other forms are made of it.
-    pub fn fill(&mut self, team: &Team<'_>, n: usize, f: impl Fn(usize, &mut [f32]) + Sync) {
+    /// `is_prompt(i)` is the row's role.
+    pub fn fill(
+        &mut self,
+        team: &Team<'_>,
+        n: usize,
+        is_prompt: impl Fn(usize) -> bool,
+        f: impl Fn(usize, &mut [f32]) + Sync,
+    ) {
         self.n = n;
+        self.prompt.clear();
+        self.prompt.extend((0..n).map(is_prompt));
         self.x.resize(n * self.k, 0.0);
         if self.kinds.q8 {
             self.q8.resize(n, self.k);
@@ -195,12 +262,21 @@ impl Acts {
         if self.kinds.q16 {
             self.q16.resize(n, self.k);
         }
-        let (k, kinds, vector) = (self.k, self.kinds, &self.kernels.vector);
-        let (x, q8, q16) = (SharedMut::new(&mut self.x), self.q8.shared(), self.q16.shared());
+        if self.kinds.bf16 {
+            self.bf16.resize(n * line_stride(self.k), Line([0; 64]));
+        }
+        let (k, kinds, vector, prompt) = (self.k, self.kinds, &self.kernels.vector, &self.prompt);
+        let (x, bf16) = (SharedMut::new(&mut self.x), SharedMut::new(&mut self.bf16));
+        let (q8, q16) = (self.q8.shared(), self.q16.shared());
         team.each(n, |i| {
             // SAFETY: each row index is handed out once, and rows do not overlap.
             let row = unsafe { x.slice(i * k..(i + 1) * k) };
             f(i, row);
+            if kinds.bf16 && prompt[i] {
+                // SAFETY: each row index is handed out once, and rows do not overlap.
+                let lines = unsafe { bf16.slice(i * line_stride(k)..(i + 1) * line_stride(k)) };
+                return vector.narrow_bf16(row, &mut bytes_mut(lines)[..2 * k]);
+            }
             if kinds.q8 {
                 // SAFETY: each row index is handed out once.
                 vector.quantize_q8(row, unsafe { q8.row(i, k) });
@@ -215,10 +291,12 @@ impl Acts {
     /// Row `i` in all its forms.
     pub fn row(&self, i: usize) -> ActRow<'_> {
         assert!(i < self.n, "activation row {i} of {}", self.n);
+        let lines = self.kinds.bf16 && self.prompt[i];
         ActRow {
             x: &self.x[i * self.k..(i + 1) * self.k],
-            q8: if self.kinds.q8 { self.q8.row(i, self.k) } else { NONE8 },
-            q16: if self.kinds.q16 { self.q16.row(i, self.k) } else { NONE16 },
+            q8: if self.kinds.q8 && !lines { self.q8.row(i, self.k) } else { NONE8 },
+            q16: if self.kinds.q16 && !lines { self.q16.row(i, self.k) } else { NONE16 },
+            bf16: if lines { &bytes(&self.bf16[i * line_stride(self.k)..])[..2 * self.k] } else { &[] },
         }
     }
 }

@@ -2,19 +2,20 @@
 //!
 //! A page holds [`PAGE`] consecutive positions of one sequence; borders between pages are the only places where the
 //! running softmax is rescaled, and they are fixed by position. A query row's result therefore depends on nothing but
-//! the row, its position and the stored keys and values: not on the chunk it came in, its batch mates or the threads.
+//! the row, its position, its role and the stored keys and values: not on the chunk it came in, its batch mates or the
+//! threads.
 //!
-//! One task is one KV head and up to 16 tokens of a span; all query heads of the group share each page, which is
-//! widened to f32 once per task.
+//! Rows of prompts and of generated tokens go different ways, in the same parallel region: [`prompt`] widens a page
+//! once for many rows; [`generated`] reads a page as it is stored, and splits long pasts among threads.
 
-use crate::kernels::{Kernels, PageArgs};
+use crate::buffer::Floats;
+use crate::kernels::Kernels;
 use crate::threads::{SharedMut, Team};
 use std::cell::RefCell;
+use std::ops::Range;
 
 /// Positions per page.
 pub const PAGE: usize = 64;
-/// Tokens per task.
-const TILE: usize = 16;
 
 /// How keys and values are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,16 +104,8 @@ pub struct QuerySpan<'a> {
     pub past: usize,
     /// The sequence's pages in order.
     pub pages: &'a [u32],
-}
-
-/// A query row on its way over the pages.
-pub(crate) struct RowState<'a> {
-    pub q: &'a [f32],
-    pub acc: &'a mut [f32],
-    pub max: f32,
-    pub sum: f32,
-    /// Slots of the current page that this row sees.
-    pub visible: usize,
+    /// Whether the tokens were generated (or drafted), rather than given.
+    pub generated: bool,
 }
 
 /// What becomes of projected queries, keys and values before attention.
@@ -176,10 +169,6 @@ pub fn prepare(
     });
 }
 
-thread_local! {
-    static PAGES: RefCell<(Vec<f32>, Vec<f32>)> = const { RefCell::new((Vec::new(), Vec::new())) };
-}
-
 /// Attention: `q` and `out` are `[tokens, n_heads * head_dim]`; scores are scaled by `1 / sqrt(head_dim)`.
 ///
 /// # Panics
@@ -193,78 +182,91 @@ pub fn attend(
     q: &[f32],
     out: &mut [f32],
 ) {
-    let width = heads.n_heads * heads.head_dim;
-    assert!(q.len() == out.len() && spans.iter().all(|s| (s.first + s.len) * width <= q.len()));
+    let row = heads.n_heads * heads.head_dim;
+    assert!(q.len() == out.len() && spans.iter().all(|s| (s.first + s.len) * row <= q.len()));
     assert!(spans.iter().all(|s| s.pages.len() * PAGE >= s.past + s.len));
-    let mut tasks: Vec<(usize, usize, usize)> = Vec::new();
-    for (i, s) in spans.iter().enumerate() {
-        for first in (0..s.len).step_by(TILE) {
-            tasks.extend((0..heads.n_kv_heads).map(|h| (i, first, h)));
-        }
-    }
-    // Longest first, so that no thread starts a long task when the others are done.
-    tasks.sort_by_key(|&(i, first, _)| std::cmp::Reverse(spans[i].past + first));
-    let out = SharedMut::new(out);
-    team.each(tasks.len(), |t| {
-        let (i, first, head) = tasks[t];
-        let span = QuerySpan {
-            first: spans[i].first + first,
-            len: TILE.min(spans[i].len - first),
-            past: spans[i].past + first,
-            pages: spans[i].pages,
-        };
-        let task = Task { kernels, heads, keys, values, span, head };
-        PAGES.with_borrow_mut(|(k, v)| task.run(q, &out, k, v));
+    let mut rows: Vec<(usize, usize)> = spans.iter().map(|s| (s.first, s.len)).collect();
+    rows.sort_unstable();
+    assert!(rows.windows(2).all(|w| w[0].0 + w[0].1 <= w[1].0), "two spans share a row");
+    let c = Common { kernels, heads, keys, values, q, out: &SharedMut::new(out) };
+    let prompt = prompt::Tasks::new(&c, spans, team.threads());
+    PARTIALS.with_borrow_mut(|partials| {
+        let generated = generated::Tasks::new(&c, spans, partials);
+        team.each(prompt.len() + generated.len(), |t| match t.checked_sub(prompt.len()) {
+            None => prompt.run(&c, t),
+            Some(t) => generated.run(&c, t),
+        });
     });
 }
 
-struct Task<'a> {
+/// What all tasks of a call read, and where they write.
+struct Common<'a> {
     kernels: &'a Kernels,
     heads: Heads,
     keys: Plane<'a>,
     values: Plane<'a>,
-    span: QuerySpan<'a>,
-    head: usize,
+    q: &'a [f32],
+    out: &'a SharedMut<f32>,
 }
 
-impl Task<'_> {
-    fn run(&self, q: &[f32], out: &SharedMut<f32>, k: &mut Vec<f32>, v: &mut Vec<f32>) {
-        let Heads { n_heads, n_kv_heads, head_dim: d } = self.heads;
-        let group = n_heads / n_kv_heads;
-        let mut rows: Vec<RowState<'_>> = (0..self.span.len * group)
-            .map(|i| {
-                let at = ((self.span.first + i / group) * n_heads + self.head * group + i % group) * d;
-                // SAFETY: (token, query head) pairs of different tasks and rows differ, so the ranges are disjoint.
-                let acc = unsafe { out.slice(at..at + d) };
-                acc.fill(0.0);
-                RowState { q: &q[at..at + d], acc, max: f32::NEG_INFINITY, sum: 0.0, visible: 0 }
-            })
-            .collect();
-        let end = self.span.past + self.span.len;
-        for (p, &page) in self.span.pages.iter().enumerate().take(end.div_ceil(PAGE)) {
-            let used = PAGE.min(end - p * PAGE);
-            self.widen(self.keys, page, used, k);
-            self.widen(self.values, page, used, v);
-            for (i, row) in rows.iter_mut().enumerate() {
-                row.visible = (self.span.past + i / group + 1).saturating_sub(p * PAGE).min(PAGE);
-            }
-            let scale = 1.0 / (d as f32).sqrt();
-            self.kernels.vector.attend_page(PageArgs { head_dim: d, scale, k, v, rows: &mut rows });
-        }
-        for row in &mut rows {
-            let inv = 1.0 / row.sum;
-            row.acc.iter_mut().for_each(|a| *a *= inv);
+impl Common<'_> {
+    /// Query heads per key and value head.
+    fn group(&self) -> usize {
+        self.heads.n_heads / self.heads.n_kv_heads
+    }
+
+    /// Where row `i` of a span's rows (tokens times the group of KV head `head`) is in `q` and `out`.
+    fn at(&self, span: &QuerySpan<'_>, head: usize, i: usize) -> Range<usize> {
+        let (group, d) = (self.group(), self.heads.head_dim);
+        let at = ((span.first + i / group) * self.heads.n_heads + head * group + i % group) * d;
+        at..at + d
+    }
+
+    /// The queries of a span's rows, scaled, to `out` of `[rows, width]` or more; zeroes behind them.
+    fn scale_queries(&self, span: &QuerySpan<'_>, head: usize, (width, out): (usize, &mut [f32])) {
+        let d = self.heads.head_dim;
+        let scale = std::f32::consts::LOG2_E / (d as f32).sqrt();
+        out.fill(0.0);
+        for (i, out) in out.chunks_exact_mut(width).enumerate().take(span.len * self.group()) {
+            let q = &self.q[self.at(span, head, i)];
+            out.iter_mut().zip(q).for_each(|(o, q)| *o = q * scale);
         }
     }
 
-    /// The first `used` rows of this head's part of a page, as f32.
-    fn widen(&self, plane: Plane<'_>, page: u32, used: usize, out: &mut Vec<f32>) {
+    /// The first `n` rows of a head's part of a page.
+    fn rows<'p>(&self, plane: Plane<'p>, page: u32, head: usize, n: usize) -> &'p [u8] {
         let row = plane.dtype.row_bytes(self.heads.head_dim);
-        let at = (page as usize * self.heads.n_kv_heads + self.head) * PAGE * row;
-        out.resize(used * self.heads.head_dim, 0.0);
-        plane.dtype.widen(self.kernels, &plane.bytes[at..at + used * row], out);
+        let at = (page as usize * self.heads.n_kv_heads + head) * PAGE * row;
+        &plane.bytes[at..at + n * row]
+    }
+
+    /// Those rows as f32 of `width` values, zeroes behind.
+    fn widen(&self, plane: Plane<'_>, bytes: &[u8], (width, out): (usize, &mut [f32])) {
+        let d = self.heads.head_dim;
+        let row = plane.dtype.row_bytes(d);
+        if d == width {
+            return plane.dtype.widen(self.kernels, bytes, &mut out[..bytes.len() / row * d]);
+        }
+        for (bytes, out) in bytes.chunks_exact(row).zip(out.chunks_exact_mut(width)) {
+            plane.dtype.widen(self.kernels, bytes, &mut out[..d]);
+            out[d..].fill(0.0);
+        }
     }
 }
 
+/// Slots of page number `page` that the token at `position` sees.
+fn visible(position: usize, page: usize) -> usize {
+    (position + 1).saturating_sub(page * PAGE).min(PAGE)
+}
+
+thread_local! {
+    /// The calling thread's room for [`generated::Tasks`].
+    static PARTIALS: RefCell<Floats> = RefCell::default();
+    /// Each thread's scratch.
+    static SCRATCH: RefCell<Floats> = RefCell::default();
+}
+
+mod generated;
+mod prompt;
 #[cfg(test)]
 mod tests;

@@ -124,6 +124,32 @@ impl Deref for Bytes {
     }
 }
 
+/// Scratch of f32 that begins at a cache line and only grows.
+#[derive(Default)]
+pub(crate) struct Floats(Vec<Line>);
+
+/// A cache line.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([f32; 16]);
+
+impl Floats {
+    /// `n` values of any content.
+    pub(crate) fn take(&mut self, n: usize) -> &mut [f32] {
+        if self.0.len() < n.div_ceil(16) {
+            self.0.resize(n.div_ceil(16), Line([0.0; 16]));
+        }
+        // SAFETY: a line is sixteen floats without padding, and there are at least n / 16 of them.
+        unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), n) }
+    }
+}
+
+/// The memory of floats.
+pub(crate) fn bytes_of(floats: &[f32]) -> &[u8] {
+    // SAFETY: floats have no padding, and any bytes may be read as u8.
+    unsafe { std::slice::from_raw_parts(floats.as_ptr().cast(), size_of_val(floats)) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,6 +164,17 @@ mod tests {
             assert!(b.iter().all(|&x| x == 0));
         }
         assert!(Aligned::zeroed(usize::MAX / 2).is_err());
+    }
+
+    #[test]
+    fn scratch_grows_and_stays_aligned() {
+        let mut floats = Floats::default();
+        for n in [1, 16, 1000, 17] {
+            let taken = floats.take(n);
+            assert_eq!((taken.len(), taken.as_ptr() as usize % 64), (n, 0));
+            taken.fill(n as f32);
+        }
+        assert_eq!(floats.take(1000)[17], 1000.0);
     }
 
     #[test]

@@ -11,6 +11,12 @@ pub(crate) fn has_avx2() -> bool {
         && std::arch::is_x86_feature_detected!("f16c")
 }
 
+/// Whether this machine can run AVX-VNNI, and all of AVX2.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn has_avxvnni() -> bool {
+    has_avx2() && std::arch::is_x86_feature_detected!("avxvnni")
+}
+
 /// Whether this machine can run AVX-512 F, BW, VL and VNNI, and all of AVX2.
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn has_avx512() -> bool {
@@ -31,4 +37,10 @@ pub(crate) fn has_neon() -> bool {
 #[cfg(target_arch = "aarch64")]
 pub(crate) fn has_neon_dotprod() -> bool {
     has_neon() && std::arch::is_aarch64_feature_detected!("dotprod")
+}
+
+/// Whether this machine can run NEON with the int8 dot product and the int8 matrix product.
+#[cfg(target_arch = "aarch64")]
+pub(crate) fn has_neon_i8mm() -> bool {
+    has_neon_dotprod() && std::arch::is_aarch64_feature_detected!("i8mm")
 }

@@ -81,7 +81,7 @@ impl Weight {
         let panels = self.panels();
         team.each(panels.div_ceil(16), |chunk| {
             for p in chunk * 16..panels.min(chunk * 16 + 16) {
-                let (bytes, _) = self.panel(p);
+                let (bytes, _) = self.panel(p, 1);
                 let row = bytes.chunks_exact(self.row_bytes).position(|row| !formats::is_finite(self.dtype, row));
                 if let Some(r) = row {
                     first.fetch_min(p * PANEL + r, Ordering::Relaxed);
@@ -134,9 +134,10 @@ impl Weight {
         self.rows.div_ceil(PANEL)
     }
 
-    fn panel(&self, p: usize) -> (&[u8], usize) {
-        let rows = PANEL.min(self.rows - p * PANEL);
-        let stored = if self.cell.layout == Layout::R16 { PANEL } else { rows };
+    /// The bytes of `n` panels from `p` on, as far as there are so many, and their rows.
+    fn panel(&self, p: usize, n: usize) -> (&[u8], usize) {
+        let rows = (n * PANEL).min(self.rows - p * PANEL);
+        let stored = if self.cell.layout == Layout::R16 { rows.next_multiple_of(PANEL) } else { rows };
         (&self.bytes[p * PANEL * self.row_bytes..][..stored * self.row_bytes], rows)
     }
 }
@@ -170,13 +171,13 @@ struct Plan<'a> {
     first_chunk: usize,
 }
 
-/// Computes all products of one layer input in one region. `is_prompt(i)` tells the role of activation row i.
+/// Computes all products of one layer input in one region.
 ///
 /// # Panics
 /// When shapes do not fit, or the activations lack the form a weight reads.
-pub fn run(team: &Team<'_>, acts: &Acts, is_prompt: &dyn Fn(usize) -> bool, products: &mut [Product<'_>]) {
+pub fn run(team: &Team<'_>, acts: &Acts, products: &mut [Product<'_>]) {
     let mut chunks = 0;
-    let plans: Vec<Plan<'_>> = products.iter_mut().map(|p| plan(acts, is_prompt, p, &mut chunks)).collect();
+    let plans: Vec<Plan<'_>> = products.iter_mut().map(|p| plan(acts, p, &mut chunks)).collect();
     let next = AtomicUsize::new(0);
     team.run(&|_| {
         loop {
@@ -190,30 +191,19 @@ pub fn run(team: &Team<'_>, acts: &Acts, is_prompt: &dyn Fn(usize) -> bool, prod
     });
 }
 
-fn plan<'a>(
-    acts: &'a Acts,
-    is_prompt: &dyn Fn(usize) -> bool,
-    product: &'a mut Product<'_>,
-    chunks: &mut usize,
-) -> Plan<'a> {
+fn plan<'a>(acts: &'a Acts, product: &'a mut Product<'_>, chunks: &mut usize) -> Plan<'a> {
     let weight = product.weight;
     let taken: Vec<usize> = match product.rows {
         Rows::All => (0..acts.n()).collect(),
         Rows::Some(list) => list.iter().map(|&i| i as usize).collect(),
     };
-    let prompt = taken.iter().take_while(|&&i| is_prompt(i)).count();
-    assert!(!taken[prompt..].iter().any(|&i| is_prompt(i)), "prompt rows come before generated ones");
+    let prompt = taken.iter().take_while(|&&i| acts.is_prompt(i)).count();
+    assert!(!taken[prompt..].iter().any(|&i| acts.is_prompt(i)), "prompt rows come before generated ones");
     let acts: Vec<ActRow<'a>> = taken.into_iter().map(|i| acts.row(i)).collect();
     assert_eq!(product.out.len(), acts.len() * weight.rows, "room for the results of a product");
-    for a in &acts {
-        let has = |want: bool, len: usize| !want || len == weight.cols;
-        assert!(
-            has(true, a.x.len())
-                && has(weight.cell.acts.q8, a.q8.codes.len())
-                && has(weight.cell.acts.q16, a.q16.codes.len())
-        );
-    }
-    let panels_per_chunk = (CHUNK / (PANEL * weight.row_bytes)).clamp(1, 16);
+    assert!(acts.iter().enumerate().all(|(i, a)| a.serves(weight.cell.acts, weight.cols, i < prompt)));
+    let panels_per_chunk =
+        (CHUNK / (PANEL * weight.row_bytes)).clamp(1, 16).next_multiple_of(weight.cell.prompt_panels);
     let first_chunk = *chunks;
     if !acts.is_empty() {
         *chunks += weight.panels().div_ceil(panels_per_chunk);
@@ -224,23 +214,27 @@ fn plan<'a>(
 impl Plan<'_> {
     fn chunk(&self, chunk: usize) {
         let first = chunk * self.panels_per_chunk;
-        for p in first..self.weight.panels().min(first + self.panels_per_chunk) {
-            let (prompt, generated) = self.acts.split_at(self.prompt);
+        let end = self.weight.panels().min(first + self.panels_per_chunk);
+        let (prompt, generated) = self.acts.split_at(self.prompt);
+        let cell = &self.weight.cell;
+        for p in (first..end).step_by(cell.prompt_panels) {
             for (i, block) in prompt.chunks(ROW_BLOCK).enumerate() {
-                self.tile(p, i * ROW_BLOCK, block, self.weight.cell.prompt);
+                self.tile(p, cell.prompt_panels.min(end - p), i * ROW_BLOCK, block, cell.prompt);
             }
+        }
+        for p in first..end {
             for (i, block) in generated.chunks(ROW_BLOCK).enumerate() {
-                self.tile(p, self.prompt + i * ROW_BLOCK, block, self.weight.cell.generated);
+                self.tile(p, 1, self.prompt + i * ROW_BLOCK, block, cell.generated);
             }
         }
     }
 
-    fn tile(&self, p: usize, first: usize, acts: &[ActRow<'_>], tile: crate::kernels::TileFn) {
-        let (weights, rows) = self.weight.panel(p);
-        let n = self.weight.rows;
+    fn tile(&self, p: usize, n: usize, first: usize, acts: &[ActRow<'_>], tile: crate::kernels::TileFn) {
+        let (weights, rows) = self.weight.panel(p, n);
+        let stride = self.weight.rows;
         let mut out = [std::ptr::null_mut(); ROW_BLOCK];
         for (i, o) in out.iter_mut().enumerate().take(acts.len()) {
-            *o = self.out.at((first + i) * n + p * PANEL);
+            *o = self.out.at((first + i) * stride + p * PANEL);
         }
         let cols = self.weight.cols;
         let args = Tile { dtype: self.weight.dtype, weights, rows, cols, acts, out: &out[..acts.len()] };

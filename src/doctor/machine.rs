@@ -97,9 +97,14 @@ fn product(
     pool.enter(2, |team| {
         weight.repack(team)?;
         let mut acts = Acts::new(COLS, weight.acts(), table);
-        acts.fill(team, TOKENS, |i, row| row.iter_mut().enumerate().for_each(|(k, v)| *v = noise(7919 * i + k + 1)));
+        acts.fill(
+            team,
+            TOKENS,
+            |_| is_prompt,
+            |i, row| row.iter_mut().enumerate().for_each(|(k, v)| *v = noise(7919 * i + k + 1)),
+        );
         let product = Product { weight: &weight, rows: weight::Rows::All, out: &mut out };
-        weight::run(team, &acts, &|_| is_prompt, &mut [product]);
+        weight::run(team, &acts, &mut [product]);
         Ok::<(), String>(())
     })?;
     Ok(out)

@@ -109,9 +109,14 @@ mod tests {
         let collector = Collector::new(false);
         pool.enter(threads, |team| {
             let mut acts = Acts::new(cols, ActKinds::default(), kernels::best());
-            acts.fill(team, 3, |r, row| {
-                row.iter_mut().enumerate().for_each(|(c, x)| *x = r as f32 + c as f32 / 64.0);
-            });
+            acts.fill(
+                team,
+                3,
+                |_| true,
+                |r, row| {
+                    row.iter_mut().enumerate().for_each(|(c, x)| *x = r as f32 + c as f32 / 64.0);
+                },
+            );
             for weights in [&["ffn_gate", "ffn_up"][..], &["ffn_down"]] {
                 collector.input(team, &Input { layer: Some(2), weights, acts: &acts, experts });
             }

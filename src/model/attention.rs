@@ -77,7 +77,7 @@ impl Attention {
             Product { weight: &self.attn_k, rows: Rows::All, out: &mut s.k },
             Product { weight: &self.attn_v, rows: Rows::All, out: &mut s.v },
         ];
-        weight::run(c.team, h, &|i| batch.is_prompt(i), &mut products);
+        weight::run(c.team, h, &mut products);
         let prepare = Prepare {
             heads: self.heads,
             norms: (&self.attn_q_norm, &self.attn_k_norm),

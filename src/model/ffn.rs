@@ -109,30 +109,16 @@ impl Ffn {
     }
 
     /// `out = ffn(h)`, `[tokens, n_embd]`.
-    pub fn forward(
-        &self,
-        c: Compute<'_>,
-        h: &Acts,
-        is_prompt: &dyn Fn(usize) -> bool,
-        s: &mut FfnScratch,
-        out: &mut [f32],
-    ) {
+    pub fn forward(&self, c: Compute<'_>, h: &Acts, s: &mut FfnScratch, out: &mut [f32]) {
         match self {
-            Self::Dense(m) => m.forward(c, h, is_prompt, s, out),
-            Self::Moe(m) => m.forward(c, h, is_prompt, s, out),
+            Self::Dense(m) => m.forward(c, h, s, out),
+            Self::Moe(m) => m.forward(c, h, s, out),
         }
     }
 }
 
 impl Mlp {
-    fn forward(
-        &self,
-        c: Compute<'_>,
-        h: &Acts,
-        is_prompt: &dyn Fn(usize) -> bool,
-        s: &mut FfnScratch,
-        out: &mut [f32],
-    ) {
+    fn forward(&self, c: Compute<'_>, h: &Acts, s: &mut FfnScratch, out: &mut [f32]) {
         let (n, width) = (h.n(), self.ffn_down.cols());
         c.tell(&["ffn_gate", "ffn_up"], h, None);
         s.gate.resize(n * width, 0.0);
@@ -141,11 +127,16 @@ impl Mlp {
             Product { weight: &self.ffn_gate, rows: Rows::All, out: &mut s.gate },
             Product { weight: &self.ffn_up, rows: Rows::All, out: &mut s.up },
         ];
-        weight::run(c.team, h, is_prompt, &mut products);
+        weight::run(c.team, h, &mut products);
         let part = |i: usize| i * width..(i + 1) * width;
-        s.act.fill(c.team, n, |i, row| c.kernels.vector.silu_mul(&s.gate[part(i)], &s.up[part(i)], row));
+        s.act.fill(
+            c.team,
+            n,
+            |i| h.is_prompt(i),
+            |i, row| c.kernels.vector.silu_mul(&s.gate[part(i)], &s.up[part(i)], row),
+        );
         c.tell(&["ffn_down"], &s.act, None);
-        weight::run(c.team, &s.act, is_prompt, &mut [Product { weight: &self.ffn_down, rows: Rows::All, out }]);
+        weight::run(c.team, &s.act, &mut [Product { weight: &self.ffn_down, rows: Rows::All, out }]);
     }
 }
 
@@ -162,19 +153,12 @@ struct Routing {
 }
 
 impl Moe {
-    fn forward(
-        &self,
-        c: Compute<'_>,
-        h: &Acts,
-        is_prompt: &dyn Fn(usize) -> bool,
-        s: &mut FfnScratch,
-        out: &mut [f32],
-    ) {
+    fn forward(&self, c: Compute<'_>, h: &Acts, s: &mut FfnScratch, out: &mut [f32]) {
         let (n, e) = (h.n(), self.experts);
         c.tell(&["ffn_gate_inp"], h, None);
         s.router.resize(n * e.count, 0.0);
         let router = Product { weight: &self.ffn_gate_inp, rows: Rows::All, out: &mut s.router };
-        weight::run(c.team, h, is_prompt, &mut [router]);
+        weight::run(c.team, h, &mut [router]);
         let r = self.route(c, &mut s.router, n);
         c.tell(&["ffn_gate_exps", "ffn_up_exps"], h, Some(&r.tokens));
         let pairs = r.token_of.len();
@@ -182,17 +166,22 @@ impl Moe {
         s.up.resize(pairs * e.ffn, 0.0);
         let mut products = by_expert(&self.ffn_gate_exps, &r.tokens, &mut s.gate);
         products.extend(by_expert(&self.ffn_up_exps, &r.tokens, &mut s.up));
-        weight::run(c.team, h, is_prompt, &mut products);
+        weight::run(c.team, h, &mut products);
         drop(products);
         let part = |i: usize| i * e.ffn..(i + 1) * e.ffn;
-        s.act.fill(c.team, pairs, |i, row| c.kernels.vector.silu_mul(&s.gate[part(i)], &s.up[part(i)], row));
+        s.act.fill(
+            c.team,
+            pairs,
+            |i| h.is_prompt(r.token_of[i] as usize),
+            |i, row| c.kernels.vector.silu_mul(&s.gate[part(i)], &s.up[part(i)], row),
+        );
         let width = self.ffn_down_exps[0].rows();
         s.down.resize(pairs * width, 0.0);
         let ranges: Vec<Vec<u32>> =
             r.tokens.iter().zip(&r.first).map(|(t, &f)| (f as u32..(f + t.len()) as u32).collect()).collect();
         c.tell(&["ffn_down_exps"], &s.act, Some(&ranges));
         let mut products = by_expert(&self.ffn_down_exps, &ranges, &mut s.down);
-        weight::run(c.team, &s.act, &|pair| is_prompt(r.token_of[pair] as usize), &mut products);
+        weight::run(c.team, &s.act, &mut products);
         drop(products);
         let down = &s.down;
         c.team.rows(out, width, |i, row| {

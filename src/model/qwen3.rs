@@ -161,7 +161,12 @@ impl Qwen3 {
         for (layer, b) in self.blk.iter().enumerate() {
             let c = Compute { layer: Some(layer), ..c };
             let part = |i: usize| i * d..(i + 1) * d;
-            s.attn_in.fill(c.team, n, |i, row| v.rms_norm(&s.x[part(i)], &b.attn_norm, self.config.eps, row));
+            s.attn_in.fill(
+                c.team,
+                n,
+                |i| batch.is_prompt(i),
+                |i, row| v.rms_norm(&s.x[part(i)], &b.attn_norm, self.config.eps, row),
+            );
             c.tell(&["attn_q", "attn_k", "attn_v"], &s.attn_in, None);
             b.attn.mix(c, batch, &s.attn_in, (store, layer), &mut s.attn);
             // Behind the last attention only the rows whose logits are wanted matter, unless somebody watches.
@@ -174,14 +179,17 @@ impl Qwen3 {
             let is_prompt = |i: usize| batch.is_prompt(rows[i]);
             let width = s.attn_out.k();
             let mixed = &s.attn.mixed;
-            s.attn_out.fill(c.team, rows.len(), |i, row| row.copy_from_slice(&mixed[rows[i] * width..][..width]));
+            s.attn_out
+                .fill(c.team, rows.len(), is_prompt, |i, row| row.copy_from_slice(&mixed[rows[i] * width..][..width]));
             c.tell(&["attn_output"], &s.attn_out, None);
             s.delta.resize(rows.len() * d, 0.0);
             let output = Product { weight: &b.attn.attn_output, rows: Rows::All, out: &mut s.delta };
-            weight::run(c.team, &s.attn_out, &is_prompt, &mut [output]);
+            weight::run(c.team, &s.attn_out, &mut [output]);
             c.team.rows(&mut s.x, d, |i, row| v.add(row, &s.delta[part(i)]));
-            s.ffn_in.fill(c.team, rows.len(), |i, row| v.rms_norm(&s.x[part(i)], &b.ffn_norm, self.config.eps, row));
-            b.ffn.forward(c, &s.ffn_in, &is_prompt, &mut s.ffn, &mut s.delta);
+            s.ffn_in.fill(c.team, rows.len(), is_prompt, |i, row| {
+                v.rms_norm(&s.x[part(i)], &b.ffn_norm, self.config.eps, row)
+            });
+            b.ffn.forward(c, &s.ffn_in, &mut s.ffn, &mut s.delta);
             c.team.rows(&mut s.x, d, |i, row| v.add(row, &s.delta[part(i)]));
         }
         self.logits(c, batch, s)
@@ -193,12 +201,17 @@ impl Qwen3 {
         // The rows wanted are all that is left, unless somebody watches.
         let place = |i: usize| if c.observe.is_some() { batch.wanted()[i] } else { i };
         let residual = |i: usize| &x[place(i) * d..][..d];
-        s.head_in.fill(c.team, n, |i, row| self.kernels.vector.rms_norm(residual(i), norm, eps, row));
+        s.head_in.fill(
+            c.team,
+            n,
+            |i| batch.is_prompt(batch.wanted()[i]),
+            |i, row| self.kernels.vector.rms_norm(residual(i), norm, eps, row),
+        );
         c.tell(if self.output.is_some() { &["output"] } else { &["token_embd"] }, &s.head_in, None);
         s.logits.resize(n * self.config.n_vocab, 0.0);
         let weight = self.output.as_ref().unwrap_or(&self.token_embd);
         let head = Product { weight, rows: Rows::All, out: &mut s.logits };
-        weight::run(c.team, &s.head_in, &|i| batch.is_prompt(batch.wanted()[i]), &mut [head]);
+        weight::run(c.team, &s.head_in, &mut [head]);
         &s.logits
     }
 }

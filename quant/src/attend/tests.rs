@@ -26,6 +26,7 @@ struct Case {
     dtype: KvType,
     past: usize,
     len: usize,
+    generated: bool,
 }
 
 /// Stores `past + len` random keys and values page by page in scattered pages, attends with the last `len`.
@@ -51,7 +52,7 @@ fn check(kernels: &'static Kernels, case: &Case, threads: usize) -> Vec<f32> {
         }
     }
     let mut out = vec![0f32; q.len()];
-    let span = QuerySpan { first: 0, len: case.len, past: case.past, pages: &pages };
+    let span = QuerySpan { first: 0, len: case.len, past: case.past, pages: &pages, generated: case.generated };
     let view = |i: usize| Plane { bytes: &planes[i], dtype: t };
     let pool = Pool::new(threads, &[]).unwrap();
     pool.enter(threads, |team| attend(team, kernels, case.heads, (view(0), view(1)), &[span], &q, &mut out));
@@ -80,10 +81,12 @@ fn attention_is_a_softmax_over_all_earlier_positions() {
                 if dtype == KvType::Q8_0 && head_dim % 32 != 0 {
                     continue;
                 }
-                for (past, len) in [(0, 1), (0, 5), (63, 2), (64, 1), (130, 20), (200, 1)] {
-                    let case = Case { heads, dtype, past, len };
-                    let one = check(kernels, &case, 1);
-                    assert_eq!(one, check(kernels, &case, 2), "threads do not matter");
+                for (past, len) in [(0, 1), (0, 5), (63, 2), (64, 1), (130, 20), (200, 1), (510, 4)] {
+                    for generated in [false, true] {
+                        let case = Case { heads, dtype, past, len, generated };
+                        let one = check(kernels, &case, 1);
+                        assert_eq!(one, check(kernels, &case, 3), "threads do not matter");
+                    }
                 }
             }
         }

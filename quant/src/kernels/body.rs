@@ -259,7 +259,7 @@ macro_rules! vector_ops {
     (@ [$($attr:tt)*], $fma:literal, $simd:path, $widen:path, $narrow:path) => {
         mod vector {
             use crate::acts::CodesMut;
-            use crate::kernels::{PageArgs, VectorOps, body, page};
+            use crate::kernels::{VectorOps, body, page};
 
             crate::kernels::body::vector_ops!(@fns [$($attr)*]
                 dot(a: &[f32], b: &[f32]) -> f32 = body::dot::<$fma>;
@@ -282,9 +282,15 @@ macro_rules! vector_ops {
             );
 
             $($attr)*
-            unsafe fn attend_page(args: PageArgs<'_, '_>) {
+            unsafe fn attend_prompt(args: page::PromptArgs<'_>) {
                 // SAFETY: this function has the instruction set; its caller checked the lengths.
-                unsafe { page::attend::<$simd, $fma>(args) }
+                unsafe { page::prompt::attend::<$simd>(args) }
+            }
+
+            $($attr)*
+            unsafe fn attend_generated(args: page::GeneratedArgs<'_>) {
+                // SAFETY: this function has the instruction set; its caller checked the lengths.
+                unsafe { page::generated::attend::<$simd>(args) }
             }
 
             pub(crate) const OPS: VectorOps = VectorOps {
@@ -305,7 +311,8 @@ macro_rules! vector_ops {
                 widen_f32,
                 widen_q8_0,
                 narrow_q8_0,
-                attend_page,
+                attend_prompt,
+                attend_generated,
             };
         }
     };

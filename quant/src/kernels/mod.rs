@@ -9,7 +9,7 @@
 
 mod body;
 mod halves;
-mod page;
+pub(crate) mod page;
 mod scalar;
 mod simd;
 mod tile_f32;
@@ -18,6 +18,8 @@ mod tile_f32;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avxvnni;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 
@@ -28,7 +30,8 @@ use crate::panel::Layout;
 /// Weight rows that a tile works on at once.
 pub const PANEL: usize = 16;
 
-/// What a tile function reads and writes: up to [`PANEL`] weight rows times any number of activation rows.
+/// What a tile function reads and writes: a panel of up to [`PANEL`] weight rows, or two where its cell says so, times
+/// any number of activation rows.
 ///
 /// The result of a (weight row, activation row) pair never depends on which other rows are in the same call.
 pub struct Tile<'a> {
@@ -36,7 +39,7 @@ pub struct Tile<'a> {
     pub dtype: DType,
     /// The rows' bytes in the cell's layout.
     pub weights: &'a [u8],
-    /// Weight rows in use, 1 to 16.
+    /// Weight rows in use, 1 to 16, to 32 with two panels.
     pub rows: usize,
     /// Weights per row.
     pub cols: usize,
@@ -56,6 +59,8 @@ pub struct Cell {
     pub layout: Layout,
     /// The forms of the activations that the tiles read.
     pub acts: ActKinds,
+    /// Panels that the tile for prompt rows takes at once, 1 or 2.
+    pub prompt_panels: usize,
     /// For rows of the prompt.
     pub prompt: TileFn,
     /// For rows of generated (or drafted) tokens.
@@ -104,7 +109,11 @@ const TABLES: &[&Kernels] = &[
     #[cfg(target_arch = "x86_64")]
     &avx512::TABLE,
     #[cfg(target_arch = "x86_64")]
+    &avxvnni::TABLE,
+    #[cfg(target_arch = "x86_64")]
     &avx2::TABLE,
+    #[cfg(target_arch = "aarch64")]
+    &neon::I8MM,
     #[cfg(target_arch = "aarch64")]
     &neon::DOTPROD,
     #[cfg(target_arch = "aarch64")]
@@ -140,17 +149,6 @@ pub fn by_name(name: &str) -> Result<&'static Kernels, String> {
     }
 }
 
-/// One page of one KV head, and the query rows that look at it. See [`crate::attend`].
-pub(crate) struct PageArgs<'a, 'r> {
-    pub head_dim: usize,
-    pub scale: f32,
-    /// `[slots, head_dim]` keys and values as f32.
-    pub k: &'a [f32],
-    pub v: &'a [f32],
-    /// One state per query row.
-    pub rows: &'a mut [crate::attend::RowState<'r>],
-}
-
 /// Row operations, one function each, all safe to call: the table's holder proves the ISA, lengths are asserted.
 #[derive(Clone, Copy)]
 pub struct VectorOps {
@@ -171,7 +169,8 @@ pub struct VectorOps {
     widen_f32: unsafe fn(&[u8], &mut [f32]),
     widen_q8_0: unsafe fn(&[u8], &mut [f32]),
     narrow_q8_0: unsafe fn(&[f32], &mut [u8]),
-    attend_page: unsafe fn(PageArgs<'_, '_>),
+    attend_prompt: unsafe fn(page::PromptArgs<'_>),
+    attend_generated: unsafe fn(page::GeneratedArgs<'_>),
 }
 
 macro_rules! safe_ops {
@@ -239,14 +238,18 @@ impl VectorOps {
         unsafe { (self.quantize_q16)(x, out) }
     }
 
-    /// Folds one page into the running softmax of each query row.
-    pub(crate) fn attend_page(&self, args: PageArgs<'_, '_>) {
-        let (d, n) = (args.head_dim, args.k.len());
-        assert!(
-            args.v.len() == n && args.rows.iter().all(|r| r.q.len() == d && r.acc.len() == d && r.visible * d <= n)
-        );
+    /// Folds one page into the running softmax of each row of a prompt.
+    pub(crate) fn attend_prompt(&self, args: page::PromptArgs<'_>) {
+        assert!(args.fits(), "lengths given to attend_prompt");
         // SAFETY: the table's holder proves the ISA; lengths were checked.
-        unsafe { (self.attend_page)(args) }
+        unsafe { (self.attend_prompt)(args) }
+    }
+
+    /// Folds one page into the running softmax of each generated row.
+    pub(crate) fn attend_generated(&self, args: page::GeneratedArgs<'_>) {
+        assert!(args.fits(), "lengths given to attend_generated");
+        // SAFETY: the table's holder proves the ISA; lengths were checked.
+        unsafe { (self.attend_generated)(args) }
     }
 }
 

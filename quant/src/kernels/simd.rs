@@ -7,8 +7,10 @@
 pub(crate) trait Simd {
     /// A vector.
     type V: Copy;
-    /// Its lanes.
+    /// Its lanes; a divisor of 16.
     const LANES: usize;
+    /// How many vectors fit into registers: 16 or 32.
+    const REGISTERS: usize;
     /// # Safety
     /// The instruction set is there.
     unsafe fn splat(x: f32) -> Self::V;
@@ -20,7 +22,30 @@ pub(crate) trait Simd {
     unsafe fn store(v: Self::V, p: *mut f32);
     /// # Safety
     /// The instruction set is there.
+    unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
+    /// `a - b`.
+    ///
+    /// # Safety
+    /// The instruction set is there.
+    unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
+    /// # Safety
+    /// The instruction set is there.
     unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
+    /// The larger one; NaN where `b` is.
+    ///
+    /// # Safety
+    /// The instruction set is there.
+    unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
+    /// Zero where `x` is below `limit`, `y` elsewhere (also where `x` is NaN).
+    ///
+    /// # Safety
+    /// The instruction set is there.
+    unsafe fn zero_below(x: Self::V, limit: Self::V, y: Self::V) -> Self::V;
+    /// `p * 2^n`, where n is the lowest bits of `t` as an integer; p and the result are normal.
+    ///
+    /// # Safety
+    /// The instruction set is there.
+    unsafe fn times_power(p: Self::V, t: Self::V) -> Self::V;
     /// `a * b + c`.
     ///
     /// # Safety
@@ -31,6 +56,46 @@ pub(crate) trait Simd {
     /// # Safety
     /// The instruction set is there.
     unsafe fn sum(v: Self::V) -> f32;
+    /// The sum of each vector's lanes.
+    ///
+    /// # Safety
+    /// The instruction set is there.
+    unsafe fn sums(v: [Self::V; 4]) -> [f32; 4];
+    /// The largest lane.
+    ///
+    /// # Safety
+    /// The instruction set is there.
+    unsafe fn top(v: Self::V) -> f32;
+    /// Four neighbouring columns of `LANES` rows that begin `step` values apart, each as a vector.
+    ///
+    /// # Safety
+    /// The instruction set is there; four values are readable at the start of each row.
+    unsafe fn columns(p: *const f32, step: usize) -> [Self::V; 4];
+    /// `LANES` IEEE halves.
+    ///
+    /// # Safety
+    /// The instruction set is there; `2 * LANES` bytes are readable at `p`.
+    unsafe fn load_f16(p: *const u8) -> Self::V;
+    /// `LANES` bfloat16.
+    ///
+    /// # Safety
+    /// The instruction set is there; `2 * LANES` bytes are readable at `p`.
+    unsafe fn load_bf16(p: *const u8) -> Self::V;
+    /// `LANES` signed bytes.
+    ///
+    /// # Safety
+    /// The instruction set is there; `LANES` bytes are readable at `p`.
+    unsafe fn load_i8(p: *const u8) -> Self::V;
+    /// An IEEE half in every lane.
+    ///
+    /// # Safety
+    /// The instruction set is there; two bytes are readable at `p`.
+    unsafe fn splat_f16(p: *const u8) -> Self::V;
+    /// Asks for the cache line at `p`, which need not be readable.
+    ///
+    /// # Safety
+    /// The instruction set is there.
+    unsafe fn prefetch(p: *const u8);
     /// `a * b + c` of single values, rounded as `fma` rounds.
     fn fma1(a: f32, b: f32, c: f32) -> f32;
 }
@@ -41,6 +106,7 @@ pub(crate) struct Plain;
 impl Simd for Plain {
     type V = [f32; 4];
     const LANES: usize = 4;
+    const REGISTERS: usize = 16;
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> [f32; 4] {
@@ -60,8 +126,33 @@ impl Simd for Plain {
     }
 
     #[inline(always)]
+    unsafe fn add(a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+        std::array::from_fn(|l| a[l] + b[l])
+    }
+
+    #[inline(always)]
+    unsafe fn sub(a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+        std::array::from_fn(|l| a[l] - b[l])
+    }
+
+    #[inline(always)]
     unsafe fn mul(a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
         std::array::from_fn(|l| a[l] * b[l])
+    }
+
+    #[inline(always)]
+    unsafe fn max(a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+        std::array::from_fn(|l| if a[l] > b[l] { a[l] } else { b[l] })
+    }
+
+    #[inline(always)]
+    unsafe fn zero_below(x: [f32; 4], limit: [f32; 4], y: [f32; 4]) -> [f32; 4] {
+        std::array::from_fn(|l| if x[l] < limit[l] { 0.0 } else { y[l] })
+    }
+
+    #[inline(always)]
+    unsafe fn times_power(p: [f32; 4], t: [f32; 4]) -> [f32; 4] {
+        std::array::from_fn(|l| f32::from_bits(p[l].to_bits().wrapping_add(t[l].to_bits() << 23)))
     }
 
     #[inline(always)]
@@ -73,6 +164,49 @@ impl Simd for Plain {
     unsafe fn sum(v: [f32; 4]) -> f32 {
         (v[0] + v[2]) + (v[1] + v[3])
     }
+
+    #[inline(always)]
+    unsafe fn sums(v: [[f32; 4]; 4]) -> [f32; 4] {
+        v.map(|v| (v[0] + v[2]) + (v[1] + v[3]))
+    }
+
+    #[inline(always)]
+    unsafe fn top(v: [f32; 4]) -> f32 {
+        v.into_iter().fold(f32::NEG_INFINITY, |top, v| if top > v { top } else { v })
+    }
+
+    #[inline(always)]
+    unsafe fn columns(p: *const f32, step: usize) -> [[f32; 4]; 4] {
+        // SAFETY: four values are readable at the start of each of four rows, by the caller.
+        std::array::from_fn(|c| std::array::from_fn(|r| unsafe { *p.add(r * step + c) }))
+    }
+
+    #[inline(always)]
+    unsafe fn load_f16(p: *const u8) -> [f32; 4] {
+        // SAFETY: eight bytes are readable at `p`, by the caller.
+        unsafe { p.cast::<[[u8; 2]; 4]>().read() }.map(|b| half::f16::from_le_bytes(b).to_f32_const())
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16(p: *const u8) -> [f32; 4] {
+        // SAFETY: eight bytes are readable at `p`, by the caller.
+        unsafe { p.cast::<[[u8; 2]; 4]>().read() }.map(|b| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16))
+    }
+
+    #[inline(always)]
+    unsafe fn load_i8(p: *const u8) -> [f32; 4] {
+        // SAFETY: four bytes are readable at `p`, by the caller.
+        unsafe { p.cast::<[i8; 4]>().read() }.map(f32::from)
+    }
+
+    #[inline(always)]
+    unsafe fn splat_f16(p: *const u8) -> [f32; 4] {
+        // SAFETY: two bytes are readable at `p`, by the caller.
+        [half::f16::from_le_bytes(unsafe { p.cast::<[u8; 2]>().read() }).to_f32_const(); 4]
+    }
+
+    #[inline(always)]
+    unsafe fn prefetch(_: *const u8) {}
 
     #[inline(always)]
     fn fma1(a: f32, b: f32, c: f32) -> f32 {
@@ -114,5 +248,29 @@ pub(crate) unsafe fn dots<S: Simd, const R: usize, const N: usize>(
             }
         }
         out
+    }
+}
+
+/// 2^x for x at most 0, within 2e-7 of it: exactly 1 for 0, and 0 below -126. NaN stays NaN.
+///
+/// # Safety
+/// The instruction set of S is there.
+#[inline(always)]
+pub(crate) unsafe fn exp2<S: Simd>(x: S::V) -> S::V {
+    const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23: adding it rounds to an integer, in the lowest bits
+    /// 2^f = 1 + f * (polynomial in f) on |f| <= 1/2, fitted for the least relative error (1e-7).
+    const FIT: [f32; 5] = [0.693_147_f32, 0.240_222_42, 0.055_507_336, 0.009_671_513, 0.001_326_472_7];
+    // SAFETY: the caller has the instruction set.
+    unsafe {
+        let least = S::splat(-126.0);
+        let c = S::max(least, x);
+        let t = S::add(c, S::splat(ROUND));
+        let f = S::sub(c, S::sub(t, S::splat(ROUND)));
+        let p = S::fma(S::splat(FIT[4]), f, S::splat(FIT[3]));
+        let p = S::fma(p, f, S::splat(FIT[2]));
+        let p = S::fma(p, f, S::splat(FIT[1]));
+        let p = S::fma(p, f, S::splat(FIT[0]));
+        let p = S::fma(p, f, S::splat(1.0));
+        S::zero_below(x, least, S::times_power(p, t))
     }
 }

@@ -45,16 +45,21 @@ fn random_rows(dtype: DType, rows: usize, cols: usize, rng: &mut Rng) -> Vec<u8>
     bytes
 }
 
-/// What a product of row `w` and an activation row means: exact f64 sums over the form that the cell reads.
+/// What a product of row `w` and an activation row means: exact f64 sums over the form that the cell reads. Where that
+/// is bf16, so is the weight.
 fn meaning(w: &[f32], act: &ActRow<'_>, kinds: ActKinds) -> (f64, f64) {
     let value = |k: usize| match kinds {
+        ActKinds { bf16: true, .. } if !act.bf16.is_empty() => {
+            f64::from(half::bf16::from_le_bytes([act.bf16[2 * k], act.bf16[2 * k + 1]]))
+        }
         ActKinds { q8: true, .. } => f64::from(act.q8.codes[k]) * f64::from(act.q8.scales[k / 32]),
         ActKinds { q16: true, .. } => {
             f64::from(act.q16.codes[k / 4 * 4 + [0, 2, 1, 3][k % 4]]) * f64::from(act.q16.scales[k / 32])
         }
         _ => f64::from(act.x[k]),
     };
-    let terms = (0..w.len()).map(|k| f64::from(w[k]) * value(k));
+    let weight = |w: f32| if act.bf16.is_empty() { w } else { half::bf16::from_f32(w).to_f32() };
+    let terms = (0..w.len()).map(|k| f64::from(weight(w[k])) * value(k));
     terms.fold((0.0, 0.0), |(s, size), t| (s + t, size + t.abs()))
 }
 
@@ -67,8 +72,8 @@ fn check(kernels: &'static Kernels, dtype: DType, shape: (usize, usize, usize), 
     let bytes = Bytes::mapped(Arc::new(bytes), 0..len).unwrap();
     let x: Vec<f32> = (0..n * cols).map(|_| rng.f32() * 3.0).collect();
     let list: Vec<u32> = (0..n as u32).rev().collect();
-    let mut checked = 0;
-    for repack in [false, true] {
+    let (mut checked, mut before) = (0, None);
+    for (repack, prompt) in [(false, true), (true, true), (true, false)] {
         pool.enter(2, |team| {
             let mut weight = Weight::new(dtype, rows, cols, bytes.clone(), kernels).unwrap();
             if repack {
@@ -78,13 +83,13 @@ fn check(kernels: &'static Kernels, dtype: DType, shape: (usize, usize, usize), 
             weight.row(rows - 1, &mut row);
             assert!(row.iter().zip(&w32[(rows - 1) * cols..]).all(|(a, b)| a == b || (a.is_nan() && b.is_nan())));
             let mut acts = Acts::new(cols, weight.acts(), kernels);
-            acts.fill(team, n, |i, row| row.copy_from_slice(&x[i * cols..(i + 1) * cols]));
+            acts.fill(team, n, |_| prompt, |i, row| row.copy_from_slice(&x[i * cols..(i + 1) * cols]));
             let (mut all, mut gathered) = (vec![f32::NAN; n * rows], vec![f32::NAN; n * rows]);
             let mut products = [
                 Product { weight: &weight, rows: Rows::All, out: &mut all },
                 Product { weight: &weight, rows: Rows::Some(&list), out: &mut gathered },
             ];
-            weight::run(team, &acts, &|_| true, &mut products);
+            weight::run(team, &acts, &mut products);
             for i in 0..n {
                 for r in 0..rows {
                     let (want, size) = meaning(&w32[r * cols..(r + 1) * cols], &acts.row(i), weight.acts());
@@ -102,17 +107,23 @@ fn check(kernels: &'static Kernels, dtype: DType, shape: (usize, usize, usize), 
                     checked += 1;
                 }
             }
-            // Alone, each activation row gives the same bits as among others.
-            let one = [n as u32 / 2];
-            let mut alone = vec![0f32; rows];
-            weight::run(
-                team,
-                &acts,
-                &|_| true,
-                &mut [Product { weight: &weight, rows: Rows::Some(&one), out: &mut alone }],
-            );
-            let at = n / 2 * rows;
-            assert!(alone.iter().zip(&all[at..at + rows]).all(|(a, b)| a.to_bits() == b.to_bits()), "alone = batched");
+            // Whatever the number of activation rows: the same bits, and the same for a generated row where its tile is
+            // the prompt's.
+            let cell = kernels.cell(dtype);
+            if std::ptr::fn_addr_eq(cell.prompt, cell.generated) && repack {
+                let other = before.get_or_insert_with(|| all.clone());
+                assert!(other.iter().zip(&all).all(|(a, b)| a.to_bits() == b.to_bits()), "roles differ");
+            }
+            for few in (1..n.min(12)).filter(|few| few % 3 == n % 3 || *few == 1) {
+                let some: Vec<u32> = (0..few as u32).map(|i| (n as u32 / 2 + i) % n as u32).collect();
+                let mut alone = vec![0f32; few * rows];
+                let product = Product { weight: &weight, rows: Rows::Some(&some), out: &mut alone };
+                weight::run(team, &acts, &mut [product]);
+                for (alone, &i) in alone.chunks_exact(rows).zip(&some) {
+                    let among = &all[i as usize * rows..][..rows];
+                    assert!(alone.iter().zip(among).all(|(a, b)| a.to_bits() == b.to_bits()), "alone = batched");
+                }
+            }
         });
     }
     checked
@@ -127,9 +138,15 @@ fn every_table_multiplies_as_the_formats_mean() {
         for &dtype in DType::ALL {
             let unit = dtype.block_len();
             let some = if unit == 1 { 37 } else { 3 * unit };
-            for (rows, cols, n) in
-                [(1, unit, 1), (5, 2 * unit, 2), (16, some, 3), (33, unit, 4), (48, some, 7), (16, unit, 37)]
-            {
+            for (rows, cols, n) in [
+                (1, unit, 1),
+                (5, 2 * unit, 2),
+                (16, some, 3),
+                (33, unit, 4),
+                (48, some, 7),
+                (16, unit, 37),
+                (83, 17 * unit, 40),
+            ] {
                 checked += check(kernels, dtype, (rows, cols, n), &mut rng, &pool);
             }
         }
@@ -221,8 +238,8 @@ fn integer_activations_are_within_half_a_step() {
     for kernels in available() {
         let mut rng = Rng(3);
         let x: Vec<f32> = (0..256).map(|i| if i < 32 { 0.0 } else { rng.f32() * i as f32 }).collect();
-        let mut acts = Acts::new(256, ActKinds { q8: true, q16: true }, kernels);
-        pool.enter(1, |team| acts.fill(team, 1, |_, row| row.copy_from_slice(&x)));
+        let mut acts = Acts::new(256, ActKinds { q8: true, q16: true, bf16: true }, kernels);
+        pool.enter(1, |team| acts.fill(team, 1, |_| false, |_, row| row.copy_from_slice(&x)));
         let row = acts.row(0);
         for (k, &x) in x.iter().enumerate() {
             let narrow = f32::from(row.q8.codes[k]) * row.q8.scales[k / 32];
@@ -244,10 +261,15 @@ fn integer_activations_are_within_half_a_step() {
         }
         for broken in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             pool.enter(1, |team| {
-                acts.fill(team, 1, |_, row| {
-                    row.copy_from_slice(&x);
-                    row[40] = broken;
-                });
+                acts.fill(
+                    team,
+                    1,
+                    |_| false,
+                    |_, row| {
+                        row.copy_from_slice(&x);
+                        row[40] = broken;
+                    },
+                );
             });
             let row = acts.row(0);
             assert!(row.q8.scales[1].is_nan() && row.q16.scales[1].is_nan(), "{broken} is not hidden");

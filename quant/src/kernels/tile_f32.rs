@@ -90,7 +90,7 @@ macro_rules! f32_tiles {
                 _ => rows::any,
             };
             let (layout, acts) = (crate::panel::Layout::Rows, crate::acts::ActKinds::default());
-            crate::kernels::Cell { layout, acts, prompt: tile, generated: tile }
+            crate::kernels::Cell { layout, acts, prompt_panels: 1, prompt: tile, generated: tile }
         }
     };
     (@one [$($attr:tt)*] $name:ident $simd:path, |$t:ident| $row:expr) => {

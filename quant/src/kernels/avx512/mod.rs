@@ -3,8 +3,11 @@
 //! The f32 tiles and row operations are the shared bodies compiled for this ISA; conversions of halves are AVX2's.
 
 mod decode;
+mod group;
 mod lanes;
 mod simd;
+mod small;
+mod supers;
 mod tile;
 
 use crate::acts::ActKinds;
@@ -37,32 +40,37 @@ pub(crate) static TABLE: Kernels = Kernels {
     encode,
 };
 
-fn cell(dtype: DType) -> Cell {
-    let narrow = ActKinds { q8: true, ..ActKinds::default() };
-    let wide = ActKinds { q16: true, ..ActKinds::default() };
-    let (acts, tile): (ActKinds, TileFn) = match dtype {
-        DType::Q8_0 => (wide, q8_0),
-        DType::Q4_K => (narrow, q4_k),
-        DType::Q6_K => (wide, q6_k),
-        _ => return cell_f32(dtype),
+/// The integer cells: activations, and the tile of each format.
+macro_rules! cells {
+    ($($acts:ident: $($dtype:ident $tile:ident $decode:path,)*;)*) => {
+        fn cell(dtype: DType) -> Cell {
+            let (acts, tile): (ActKinds, TileFn) = match dtype {
+                $($(DType::$dtype => (ActKinds { $acts: true, ..ActKinds::default() }, $tile),)*)*
+                DType::F32 | DType::F16 | DType::BF16 => return cell_f32(dtype),
+            };
+            Cell { layout: Layout::R16, acts, prompt_panels: 2, prompt: tile, generated: tile }
+        }
+
+        $($(#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+        unsafe fn $tile(t: &Tile<'_>) {
+            // SAFETY: this function needs the same ISA and the same promise about `out`.
+            unsafe { tile::run::<$decode>(t) }
+        })*)*
     };
-    Cell { layout: Layout::R16, acts, prompt: tile, generated: tile }
 }
-
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn q8_0(t: &Tile<'_>) {
-    // SAFETY: this function needs the same ISA and the same promise about `out`.
-    unsafe { tile::run::<decode::Q8_0>(t) }
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn q4_k(t: &Tile<'_>) {
-    // SAFETY: as above.
-    unsafe { tile::run::<decode::Q4K>(t) }
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn q6_k(t: &Tile<'_>) {
-    // SAFETY: as above.
-    unsafe { tile::run::<decode::Q6K>(t) }
+cells! {
+    q8:
+        Q4_0 q4_0 small::Q4_0,
+        Q4_1 q4_1 small::Q4_1,
+        Q5_0 q5_0 small::Q5_0,
+        Q5_1 q5_1 small::Q5_1,
+        IQ4_NL iq4_nl small::Iq4Nl,
+        Q2_K q2_k supers::Q2K,
+        Q3_K q3_k supers::Q3K,
+        Q4_K q4_k supers::Q4K,
+        Q5_K q5_k supers::Q5K,
+        IQ4_XS iq4_xs supers::Iq4Xs,;
+    q16:
+        Q8_0 q8_0 small::Q8_0,
+        Q6_K q6_k supers::Q6K,;
 }
