@@ -3,7 +3,6 @@
 //! [`tile`] is the skeleton, [`sums`] the integer products of a group over the steps of [`dot`]; a format is an
 //! entry in [`formats`], put together from [`headers`] and [`planes`]. AVX-VNNI's table shares all but the steps.
 
-mod bits;
 pub(super) mod dot;
 pub(super) mod formats;
 mod headers;
