@@ -27,7 +27,8 @@ pub(super) trait Format {
     const NUMBERS: usize;
     /// Scale bytes of a block.
     const SCALES: usize = 0;
-    /// Bits of a code. Codes of six come four times as large as they are, see [`sixes`].
+    /// Bits of a code. Those of 3 and 5 come as signed numbers, around 4 and 16; those of 6 around 32 and four times as
+    /// large as they are, see [`sixes`].
     const BITS: usize;
     /// Groups of 32 weights in a block.
     const GROUPS: usize = 1;
@@ -158,13 +159,17 @@ impl<F: Format, P: Products> Group for Packed<'_, F, P> {
             let codes = match F::BITS {
                 2 => twos::<I>(self.line(I / 2, v)),
                 3 => {
-                    let (high, low) = (self.line(0, v), twos::<I>(self.line(1 + I / 2, v)));
-                    [0, 1].map(|o| vorrq_u8(low[o], field(high, 2 * I + o, 2, 4)))
+                    let (high, low) = (self.line(0, v), self.line(1 + I / 2, v));
+                    let low = match I % 2 {
+                        0 => [low, vshrq_n_u8::<2>(low)],
+                        _ => [vshrq_n_u8::<4>(low), vshrq_n_u8::<6>(low)],
+                    };
+                    [0, 1].map(|o| signed::<2>(low[o], high, 2 * I + o))
                 }
                 4 => nibbles(self.line(I, v)),
                 5 => {
-                    let (high, low) = (self.line(0, v), nibbles(self.line(1 + I, v)));
-                    [0, 1].map(|o| vorrq_u8(low[o], field(high, 2 * I + o, 4, 0x10)))
+                    let (high, low) = (self.line(0, v), self.line(1 + I, v));
+                    [signed::<4>(low, high, 2 * I), signed::<4>(vshrq_n_u8::<4>(low), high, 2 * I + 1)]
                 }
                 6 => sixes::<I>(self.line(I / 2, v), self.line(2 + I, v)),
                 8 => [self.line(2 * I, v), self.line(2 * I + 1, v)],
@@ -276,27 +281,24 @@ fn below_two(mut top: uint8x16_t, v: uint8x16_t) -> uint8x16_t {
     top
 }
 
-/// The bits of `mask` after bit `from` went to bit `to`. Both are known when this is compiled.
+/// The lower LOW bits of `low` as a number, less 2^LOW where bit `bit` of `high` is not set: codes of LOW + 1 bits around
+/// 2^LOW. LLVM takes the intrinsics of both instructions apart.
 #[inline(always)]
-fn field(v: uint8x16_t, from: usize, to: usize, mask: u8) -> uint8x16_t {
-    // SAFETY: every 64-bit Arm has NEON.
+fn signed<const LOW: u32>(mut low: uint8x16_t, high: uint8x16_t, bit: usize) -> uint8x16_t {
+    // SAFETY: reads and writes registers only; every 64-bit Arm has the instructions.
     unsafe {
-        let moved = match (from, to) {
-            (0, 2) => vshlq_n_u8::<2>(v),
-            (0, 4) => vshlq_n_u8::<4>(v),
-            (1, 4) => vshlq_n_u8::<3>(v),
-            (2, 4) => vshlq_n_u8::<2>(v),
-            (1, 2) | (3, 4) => vshlq_n_u8::<1>(v),
-            (2, 2) | (4, 4) => v,
-            (3, 2) | (5, 4) => vshrq_n_u8::<1>(v),
-            (4, 2) | (6, 4) => vshrq_n_u8::<2>(v),
-            (5, 2) | (7, 4) => vshrq_n_u8::<3>(v),
-            (6, 2) => vshrq_n_u8::<4>(v),
-            (7, 2) => vshrq_n_u8::<5>(v),
-            _ => unreachable!(),
-        };
-        vandq_u8(moved, vdupq_n_u8(mask))
+        asm!(
+            "cmtst {all:v}.16b, {missing:v}.16b, {bit:v}.16b",
+            "sli {low:v}.16b, {all:v}.16b, #{n}",
+            low = inout(vreg) low,
+            missing = in(vreg) vmvnq_u8(high),
+            bit = in(vreg) vdupq_n_u8(1 << bit),
+            all = out(vreg) _,
+            n = const LOW,
+            options(pure, nomem, nostack, preserves_flags)
+        );
     }
+    low
 }
 
 /// 16 f16 as f32.
@@ -334,4 +336,11 @@ fn bytes_to_s32(v: int8x16_t) -> Rows<int32x4_t> {
 fn mul(a: Rows<float32x4_t>, b: Rows<float32x4_t>) -> Rows<float32x4_t> {
     // SAFETY: every 64-bit Arm has NEON.
     unsafe { [vmulq_f32(a[0], b[0]), vmulq_f32(a[1], b[1]), vmulq_f32(a[2], b[2]), vmulq_f32(a[3], b[3])] }
+}
+
+/// `a + b * by`.
+#[inline(always)]
+fn add_times(a: Rows<float32x4_t>, b: Rows<float32x4_t>, by: f32) -> Rows<float32x4_t> {
+    // SAFETY: every 64-bit Arm has NEON.
+    unsafe { [0, 1, 2, 3].map(|v| vfmaq_n_f32(a[v], b[v], by)) }
 }
