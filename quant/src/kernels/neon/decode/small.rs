@@ -1,8 +1,9 @@
 //! Formats with blocks of 32 weights: the numbers in front of a record are the group's.
 
-use super::{Format, add_times, halves, zeros};
+use super::Format;
+use super::bits::{add_times, halves, zeros};
 use crate::formats::iq4_nl::VALUES;
-use crate::kernels::neon::tile::Rows;
+use crate::kernels::neon::registers::Rows;
 use crate::panel::HALVES;
 use std::arch::aarch64::*;
 

@@ -1,9 +1,10 @@
 //! Formats with blocks of 256 weights: scales of groups, or of halves of groups, inside of the block's.
 
+use super::Format;
+use super::bits::{add_times, bytes_to_f32, bytes_to_s32, halves, mul, nibbles, zeros};
 use super::small::look_up;
-use super::{Format, add_times, bytes_to_f32, bytes_to_s32, halves, mul, nibbles, zeros};
 use crate::kernels::PANEL;
-use crate::kernels::neon::tile::Rows;
+use crate::kernels::neon::registers::Rows;
 use crate::panel::HALVES;
 use std::arch::aarch64::*;
 
