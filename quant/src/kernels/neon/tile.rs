@@ -239,7 +239,7 @@ unsafe fn half<F: Format, P: Products, G: Group, const N: usize, const FIRST: bo
 #[inline(always)]
 fn prefetch(p: *const u8) {
     // SAFETY: a prefetch reads nothing and never faults.
-    unsafe { asm!("prfm pldl1keep, [{p}]", p = in(reg) p, options(nomem, nostack, preserves_flags)) }
+    unsafe { asm!("prfm pldl1keep, [{p}]", p = in(reg) p.addr(), options(nomem, nostack, preserves_flags)) }
 }
 
 #[inline(always)]

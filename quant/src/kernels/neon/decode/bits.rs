@@ -23,7 +23,7 @@ pub(super) fn twos<const I: usize>(v: uint8x16_t) -> [uint8x16_t; 2] {
     // SAFETY: every 64-bit Arm has NEON.
     unsafe {
         let three = vdupq_n_u8(3);
-        if I % 2 == 0 {
+        if I.is_multiple_of(2) {
             [vandq_u8(v, three), vandq_u8(vshrq_n_u8::<2>(v), three)]
         } else {
             [vandq_u8(vshrq_n_u8::<4>(v), three), vshrq_n_u8::<6>(v)]
@@ -38,8 +38,11 @@ pub(super) fn sixes<const I: usize>(high: uint8x16_t, low: uint8x16_t) -> [uint8
     // SAFETY: every 64-bit Arm has NEON.
     unsafe {
         let high = veorq_u8(high, vdupq_n_u8(0xaa));
-        let tops =
-            if I % 2 == 0 { [vshlq_n_u8::<6>(high), vshlq_n_u8::<4>(high)] } else { [vshlq_n_u8::<2>(high), high] };
+        let tops = if I.is_multiple_of(2) {
+            [vshlq_n_u8::<6>(high), vshlq_n_u8::<4>(high)]
+        } else {
+            [vshlq_n_u8::<2>(high), high]
+        };
         [below_two(tops[0], vshlq_n_u8::<4>(low)), vandq_u8(below_two(tops[1], low), vdupq_n_u8(0xfc))]
     }
 }
