@@ -1,7 +1,8 @@
 #!/bin/sh
 # Runs the tests of lapwing-quant as an aarch64 program under qemu, on three models of CPU: with everything (max), with
 # dotprod but no i8mm (neoverse-n1), with plain NEON only (cortex-a72); then whole models (tests/isa_models.rs)
-# on the first of them, which has every table.
+# on the first of them, which has every table. The quantizers, which have no kernels of their own here, are tested on the
+# first only.
 #
 #     scripts/test-neon.sh [arguments of cargo test, for lapwing-quant]
 #     LAPWING_NEON_CPUS="cortex-a72" LAPWING_NEON_MODELS=no scripts/test-neon.sh

@@ -9,7 +9,7 @@
 
 use super::decode::Group;
 use super::products::Products;
-use super::tile::{Sums, unrolled};
+use super::registers::{Sums, unrolled};
 use std::arch::aarch64::*;
 use std::arch::asm;
 

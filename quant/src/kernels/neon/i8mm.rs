@@ -15,7 +15,7 @@
 use super::decode::Group;
 use super::dotprod::{DotProd, planes, whole};
 use super::products::Products;
-use super::tile::{Sums, unrolled};
+use super::registers::{Sums, unrolled};
 use std::arch::aarch64::*;
 use std::arch::asm;
 

@@ -5,11 +5,13 @@
 //!
 //! To add a format: its numbers in [`decode`], and a line in the list of `integer_tiles!`.
 
+mod act_rows;
 mod decode;
 mod dotprod;
 mod floats;
 mod i8mm;
 mod products;
+mod registers;
 mod simd;
 mod tile;
 

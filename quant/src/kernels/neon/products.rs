@@ -7,7 +7,7 @@
 //! multiplies bytes to 16 bits; `dotprod` and `i8mm` have the others. All give the same integers.
 
 use super::decode::Group;
-use super::tile::{Sums, unrolled};
+use super::registers::{Sums, unrolled};
 use std::arch::aarch64::*;
 use std::arch::asm;
 

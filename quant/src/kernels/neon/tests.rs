@@ -152,12 +152,12 @@ fn floats_have_the_same_bits_in_both_roles() {
                     let len = bytes.len();
                     let bytes = Bytes::mapped(Arc::new(bytes), 0..len).unwrap();
                     let weight = Weight::new(dtype, ROWS, cols, bytes, kernels).unwrap();
-                    let mut acts = Acts::new(cols, weight.acts(), kernels);
-                    acts.fill(team, n, |i, row| row.copy_from_slice(&x[i * cols..(i + 1) * cols]));
                     let [prompt, generated] = [true, false].map(|role| {
+                        let mut acts = Acts::new(cols, weight.acts(), kernels);
+                        acts.fill(team, n, |_| role, |i, row| row.copy_from_slice(&x[i * cols..(i + 1) * cols]));
                         let mut out = vec![0f32; n * ROWS];
                         let mut product = [Product { weight: &weight, rows: Rows::All, out: &mut out }];
-                        weight::run(team, &acts, &|_| role, &mut product);
+                        weight::run(team, &acts, &mut product);
                         out
                     });
                     let same = prompt.iter().zip(&generated).all(|(a, b)| a.to_bits() == b.to_bits());

@@ -18,11 +18,27 @@
 //! A (weight row, activation row) pair sees the same operations in the same order on every way through this file: all
 //! are instances of one `fold`.
 //!
-//! No speed was measured: there was no such machine. COUNTS
+//! No speed was measured: there was no such machine. Vector instructions for a group (512 weights), loads, stores and
+//! zeroings apart, counted in what rustc 1.95 makes of it:
+//!
+//! | | Q4_0 | Q4_K | Q5_0 | Q5_K | Q2_K | Q3_K | IQ4_XS | Q8_0 | Q6_K |
+//! |---|---|---|---|---|---|---|---|---|---|
+//! | dotprod, one row in the panel | 88 | 120 | 132 | 178 | 152 | 167 | 130 | 98 | 226 |
+//! | dotprod, two rows, unpacked | 96 | 96 | 88 | 96 | 120 | 104 | 88 | 192 | 236 |
+//! | i8mm, two rows, unpacked | 76 | 76 | 68 | 76 | 108 | 92 | 68 | 142 | 196 |
+//! | unpacking, dotprod | 40 | 72 | 100 | 159 | 92 | 127 | 86 | 4 | 116 |
+//! | neither, one row in the panel | 132 | 166 | | 225 | 210 | 231 | | 262 | 364 |
+//!
+//! Of 96 instructions for two rows of Q4_K 64 are dot products; 32 bring integers into the f32 sums.
+//!
+//! Tried and left: loops over registers as loops (LLVM does not unroll them all, and what an index selects then lives in
+//! memory: see `unrolled`); the planes of wide activations one after the other in the same sums (all codes are loaded
+//! twice, 60 spills); two rows of wide activations where there is no dot product (270 spills).
 
+use super::act_rows::Acts;
 use super::decode::{Format, Group, Packed, Unpacked};
 use super::products::Products;
-use crate::acts::ActRow;
+use super::registers::{Sums, Total, unrolled};
 use crate::kernels::{PANEL, Tile};
 use std::arch::aarch64::*;
 use std::arch::asm;
@@ -34,80 +50,6 @@ const BLOCK: usize = 8;
 const ACTS: usize = 128;
 /// Bytes between what is folded and what is prefetched.
 const AHEAD: usize = 2048;
-
-/// Four vectors: rows 0..4, 4..8, 8..12 and 12..16.
-pub(super) type Rows<T> = [T; 4];
-
-/// Integer sums of N activation rows.
-pub(super) type Sums<const N: usize> = [Rows<int32x4_t>; N];
-
-/// f32 sums of one activation row.
-type Total = Rows<float32x4_t>;
-
-/// Runs a block for each number below a limit of at most 4, written out: where LLVM leaves such a loop as it is, the
-/// registers that its index selects live in memory.
-macro_rules! unrolled {
-    ($i:ident in $limit:expr, $body:block) => {
-        if 0 < $limit {
-            let $i = 0usize;
-            $body
-        }
-        if 1 < $limit {
-            let $i = 1usize;
-            $body
-        }
-        if 2 < $limit {
-            let $i = 2usize;
-            $body
-        }
-        if 3 < $limit {
-            let $i = 3usize;
-            $body
-        }
-    };
-}
-pub(super) use unrolled;
-
-/// N activation rows, from some group on.
-#[derive(Clone, Copy)]
-struct Acts<const N: usize> {
-    /// Codes of the form that the format reads: bytes, or words where it is the wide one.
-    codes: [*const u8; N],
-    /// Scale of each group.
-    scales: [*const f32; N],
-    /// What minima are multiplied with: `F::MINS` numbers for each group.
-    sums: [*const f32; N],
-}
-
-impl<const N: usize> Acts<N> {
-    /// From group `first` on.
-    #[inline(always)]
-    fn new<F: Format>(rows: &[ActRow<'_>], first: usize) -> Self {
-        let mut new = Self { codes: [std::ptr::null(); N], scales: [std::ptr::null(); N], sums: [std::ptr::null(); N] };
-        for (n, row) in rows[..N].iter().enumerate() {
-            let (codes, scales, dsums, halves) = if F::WIDE {
-                (row.q16.codes.as_ptr().cast::<u8>(), row.q16.scales, row.q16.dsums, row.q16.halves)
-            } else {
-                (row.q8.codes.as_ptr().cast::<u8>(), row.q8.scales, row.q8.dsums, row.q8.halves)
-            };
-            let sums = if F::MINS == 2 { halves } else { dsums };
-            new.codes[n] = codes.wrapping_add(first * Self::group_bytes::<F>());
-            new.scales[n] = scales.as_ptr().wrapping_add(first);
-            new.sums[n] = sums.as_ptr().wrapping_add(first * F::MINS);
-        }
-        new
-    }
-
-    const fn group_bytes<F: Format>() -> usize {
-        if F::WIDE { 64 } else { 32 }
-    }
-
-    /// The codes of group `g`.
-    #[inline(always)]
-    fn codes<F: Format, T>(&self, g: usize) -> [*const T; N] {
-        self.codes.map(|p| p.wrapping_add(g * Self::group_bytes::<F>()).cast())
-    }
-}
 
 /// One tile of a format.
 ///
@@ -297,7 +239,7 @@ unsafe fn half<F: Format, P: Products, G: Group, const N: usize, const FIRST: bo
 #[inline(always)]
 fn prefetch(p: *const u8) {
     // SAFETY: a prefetch reads nothing and never faults.
-    unsafe { asm!("prfm pldl1keep, [{p}]", p = in(reg) p, options(nomem, nostack, preserves_flags)) }
+    unsafe { asm!("prfm pldl1keep, [{p}]", p = in(reg) p.addr(), options(nomem, nostack, preserves_flags)) }
 }
 
 #[inline(always)]

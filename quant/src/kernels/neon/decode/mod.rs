@@ -6,6 +6,7 @@
 //! Invariant: codes that leave here are signed bytes; those of narrow formats are at most 31 in size, except where the
 //! format is used with products for large ones.
 
+mod bits;
 mod small;
 mod supers;
 
@@ -13,11 +14,11 @@ pub(super) use small::{IQ4_NL, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
 pub(super) use supers::{IQ4_XS, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K};
 
 use super::products::Products;
-use super::tile::{Rows, unrolled};
+use super::registers::{Rows, unrolled};
 use crate::kernels::PANEL;
 use crate::panel::{HALVES, LINE};
+use bits::{nibbles, signed, sixes, twos, zeros};
 use std::arch::aarch64::*;
-use std::arch::asm;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
@@ -27,7 +28,8 @@ pub(super) trait Format {
     const NUMBERS: usize;
     /// Scale bytes of a block.
     const SCALES: usize = 0;
-    /// Bits of a code. Codes of six come four times as large as they are, see [`sixes`].
+    /// Bits of a code. Those of 3 and 5 come as signed numbers, around 4 and 16; those of 6 around 32 and four times as
+    /// large as they are, see [`bits::sixes`].
     const BITS: usize;
     /// Groups of 32 weights in a block.
     const GROUPS: usize = 1;
@@ -158,13 +160,17 @@ impl<F: Format, P: Products> Group for Packed<'_, F, P> {
             let codes = match F::BITS {
                 2 => twos::<I>(self.line(I / 2, v)),
                 3 => {
-                    let (high, low) = (self.line(0, v), twos::<I>(self.line(1 + I / 2, v)));
-                    [0, 1].map(|o| vorrq_u8(low[o], field(high, 2 * I + o, 2, 4)))
+                    let (high, low) = (self.line(0, v), self.line(1 + I / 2, v));
+                    let low = match I % 2 {
+                        0 => [low, vshrq_n_u8::<2>(low)],
+                        _ => [vshrq_n_u8::<4>(low), vshrq_n_u8::<6>(low)],
+                    };
+                    [0, 1].map(|o| signed::<2>(low[o], high, 2 * I + o))
                 }
                 4 => nibbles(self.line(I, v)),
                 5 => {
-                    let (high, low) = (self.line(0, v), nibbles(self.line(1 + I, v)));
-                    [0, 1].map(|o| vorrq_u8(low[o], field(high, 2 * I + o, 4, 0x10)))
+                    let (high, low) = (self.line(0, v), self.line(1 + I, v));
+                    [signed::<4>(low, high, 2 * I), signed::<4>(vshrq_n_u8::<4>(low), high, 2 * I + 1)]
                 }
                 6 => sixes::<I>(self.line(I / 2, v), self.line(2 + I, v)),
                 8 => [self.line(2 * I, v), self.line(2 * I + 1, v)],
@@ -223,115 +229,4 @@ impl Group for Unpacked {
         // SAFETY: a format with inner scales was unpacked with them.
         unsafe { self.inner.assume_init_ref()[half] }
     }
-}
-
-#[inline(always)]
-fn zeros() -> Rows<float32x4_t> {
-    // SAFETY: every 64-bit Arm has NEON.
-    [unsafe { vdupq_n_f32(0.0) }; 4]
-}
-
-/// Low and high nibbles of bytes.
-#[inline(always)]
-fn nibbles(v: uint8x16_t) -> [uint8x16_t; 2] {
-    // SAFETY: every 64-bit Arm has NEON.
-    unsafe { [vandq_u8(v, vdupq_n_u8(15)), vshrq_n_u8::<4>(v)] }
-}
-
-/// The two-bit fields of quads 2 * I and 2 * I + 1, of the line that has them.
-#[inline(always)]
-fn twos<const I: usize>(v: uint8x16_t) -> [uint8x16_t; 2] {
-    // SAFETY: every 64-bit Arm has NEON.
-    unsafe {
-        let three = vdupq_n_u8(3);
-        if I % 2 == 0 {
-            [vandq_u8(v, three), vandq_u8(vshrq_n_u8::<2>(v), three)]
-        } else {
-            [vandq_u8(vshrq_n_u8::<4>(v), three), vshrq_n_u8::<6>(v)]
-        }
-    }
-}
-
-/// Four times the six-bit codes around 32 of quads 2 * I and 2 * I + 1: a code is put together at the upper end of its
-/// byte, where its highest bit, turned around, is a sign.
-#[inline(always)]
-fn sixes<const I: usize>(high: uint8x16_t, low: uint8x16_t) -> [uint8x16_t; 2] {
-    // SAFETY: every 64-bit Arm has NEON.
-    unsafe {
-        let high = veorq_u8(high, vdupq_n_u8(0xaa));
-        let tops =
-            if I % 2 == 0 { [vshlq_n_u8::<6>(high), vshlq_n_u8::<4>(high)] } else { [vshlq_n_u8::<2>(high), high] };
-        [below_two(tops[0], vshlq_n_u8::<4>(low)), vandq_u8(below_two(tops[1], low), vdupq_n_u8(0xfc))]
-    }
-}
-
-/// The upper two bits of `top`, and below them the upper six of `v`. LLVM makes four instructions of the intrinsic.
-#[inline(always)]
-fn below_two(mut top: uint8x16_t, v: uint8x16_t) -> uint8x16_t {
-    // SAFETY: reads and writes registers only; every 64-bit Arm has the instruction.
-    unsafe {
-        asm!("sri {top:v}.16b, {v:v}.16b, #2", top = inout(vreg) top, v = in(vreg) v,
-            options(pure, nomem, nostack, preserves_flags));
-    }
-    top
-}
-
-/// The bits of `mask` after bit `from` went to bit `to`. Both are known when this is compiled.
-#[inline(always)]
-fn field(v: uint8x16_t, from: usize, to: usize, mask: u8) -> uint8x16_t {
-    // SAFETY: every 64-bit Arm has NEON.
-    unsafe {
-        let moved = match (from, to) {
-            (0, 2) => vshlq_n_u8::<2>(v),
-            (0, 4) => vshlq_n_u8::<4>(v),
-            (1, 4) => vshlq_n_u8::<3>(v),
-            (2, 4) => vshlq_n_u8::<2>(v),
-            (1, 2) | (3, 4) => vshlq_n_u8::<1>(v),
-            (2, 2) | (4, 4) => v,
-            (3, 2) | (5, 4) => vshrq_n_u8::<1>(v),
-            (4, 2) | (6, 4) => vshrq_n_u8::<2>(v),
-            (5, 2) | (7, 4) => vshrq_n_u8::<3>(v),
-            (6, 2) => vshrq_n_u8::<4>(v),
-            (7, 2) => vshrq_n_u8::<5>(v),
-            _ => unreachable!(),
-        };
-        vandq_u8(moved, vdupq_n_u8(mask))
-    }
-}
-
-/// 16 f16 as f32.
-///
-/// # Safety
-/// 32 bytes are readable at `p`.
-#[inline(always)]
-unsafe fn halves(p: *const u8) -> Rows<float32x4_t> {
-    // SAFETY: by the caller; the load needs no alignment; every 64-bit Arm has NEON.
-    unsafe { [0, 1, 2, 3].map(|v| vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p.add(8 * v).cast())))) }
-}
-
-/// 16 unsigned bytes as f32.
-#[inline(always)]
-fn bytes_to_f32(v: uint8x16_t) -> Rows<float32x4_t> {
-    // SAFETY: every 64-bit Arm has NEON.
-    unsafe {
-        let (low, high) = (vmovl_u8(vget_low_u8(v)), vmovl_high_u8(v));
-        [vmovl_u16(vget_low_u16(low)), vmovl_high_u16(low), vmovl_u16(vget_low_u16(high)), vmovl_high_u16(high)]
-            .map(|v| vcvtq_f32_u32(v))
-    }
-}
-
-/// 16 signed bytes as 32-bit integers.
-#[inline(always)]
-fn bytes_to_s32(v: int8x16_t) -> Rows<int32x4_t> {
-    // SAFETY: every 64-bit Arm has NEON.
-    unsafe {
-        let (low, high) = (vmovl_s8(vget_low_s8(v)), vmovl_high_s8(v));
-        [vmovl_s16(vget_low_s16(low)), vmovl_high_s16(low), vmovl_s16(vget_low_s16(high)), vmovl_high_s16(high)]
-    }
-}
-
-#[inline(always)]
-fn mul(a: Rows<float32x4_t>, b: Rows<float32x4_t>) -> Rows<float32x4_t> {
-    // SAFETY: every 64-bit Arm has NEON.
-    unsafe { [vmulq_f32(a[0], b[0]), vmulq_f32(a[1], b[1]), vmulq_f32(a[2], b[2]), vmulq_f32(a[3], b[3])] }
 }

@@ -1,8 +1,9 @@
 //! Formats with blocks of 32 weights: the numbers in front of a record are the group's.
 
-use super::{Format, halves, zeros};
+use super::Format;
+use super::bits::{add_times, halves, zeros};
 use crate::formats::iq4_nl::VALUES;
-use crate::kernels::neon::tile::Rows;
+use crate::kernels::neon::registers::Rows;
 use crate::panel::HALVES;
 use std::arch::aarch64::*;
 
@@ -12,9 +13,9 @@ pub(in super::super) struct Q8_0;
 pub(in super::super) struct Q4_0;
 /// Codes from a minimum.
 pub(in super::super) struct Q4_1;
-/// Codes around 16.
+/// As signed codes.
 pub(in super::super) struct Q5_0;
-/// As Q4_1.
+/// As Q4_1, of signed codes.
 pub(in super::super) struct Q5_1;
 /// Codes into a table of signed bytes.
 #[allow(non_camel_case_types)]
@@ -74,12 +75,12 @@ macro_rules! scaled {
 
 scaled!(Q8_0, bits = 8, wide = true);
 scaled!(Q4_0, bits = 4, center = 8.0);
-scaled!(Q5_0, bits = 5, center = 16.0);
+scaled!(Q5_0, bits = 5);
 scaled!(IQ4_NL, bits = 4, code = look_up);
 
 /// A format whose head is its scale and what it adds.
 macro_rules! shifted {
-    ($format:ident, bits = $bits:literal) => {
+    ($format:ident, bits = $bits:literal, center = $center:literal) => {
         impl Format for $format {
             const NUMBERS: usize = 2;
             const BITS: usize = $bits;
@@ -89,7 +90,8 @@ macro_rules! shifted {
             #[inline(always)]
             unsafe fn head(record: *const u8) -> Self::Head {
                 // SAFETY: d and m are inside the record.
-                unsafe { [halves(record), halves(record.add(HALVES))] }
+                let [d, m] = unsafe { [halves(record), halves(record.add(HALVES))] };
+                [d, if $center == 0.0 { m } else { add_times(m, d, $center) }]
             }
 
             #[inline(always)]
@@ -105,5 +107,5 @@ macro_rules! shifted {
     };
 }
 
-shifted!(Q4_1, bits = 4);
-shifted!(Q5_1, bits = 5);
+shifted!(Q4_1, bits = 4, center = 0.0);
+shifted!(Q5_1, bits = 5, center = 16.0);

@@ -1,16 +1,17 @@
 //! Formats with blocks of 256 weights: scales of groups, or of halves of groups, inside of the block's.
 
+use super::Format;
+use super::bits::{add_times, bytes_to_f32, bytes_to_s32, halves, mul, nibbles, zeros};
 use super::small::look_up;
-use super::{Format, bytes_to_f32, bytes_to_s32, halves, mul, nibbles};
 use crate::kernels::PANEL;
-use crate::kernels::neon::tile::Rows;
+use crate::kernels::neon::registers::Rows;
 use crate::panel::HALVES;
 use std::arch::aarch64::*;
 
 /// Two bits; integer scales and minima of halves.
 #[allow(non_camel_case_types)]
 pub(in super::super) struct Q2_K;
-/// Three bits around 4; integer scales of halves.
+/// Three bits; integer scales of halves.
 #[allow(non_camel_case_types)]
 pub(in super::super) struct Q3_K;
 /// Four bits; scales and minima of groups.
@@ -19,7 +20,7 @@ pub(in super::super) struct Q4_K;
 /// Five bits; as Q4_K.
 #[allow(non_camel_case_types)]
 pub(in super::super) struct Q5_K;
-/// Six bits around 32; integer scales of halves.
+/// Six bits; integer scales of halves.
 #[allow(non_camel_case_types)]
 pub(in super::super) struct Q6_K;
 /// Codes into a table; scales of groups.
@@ -64,7 +65,7 @@ unsafe fn d_dmin(record: *const u8) -> [Rows<float32x4_t>; 2] {
 
 /// Q4_K and Q5_K: 4 low bytes of scales and of minima, 2 high bytes of each.
 macro_rules! six_bit_scales_and_minima {
-    ($format:ident, bits = $bits:literal) => {
+    ($format:ident, bits = $bits:literal, center = $center:literal) => {
         impl Format for $format {
             const NUMBERS: usize = 2;
             const SCALES: usize = 12;
@@ -93,15 +94,18 @@ macro_rules! six_bit_scales_and_minima {
                 // SAFETY: the minima are inside the record.
                 unsafe {
                     let p = record.add(2 * HALVES);
-                    [mul(head[1], bytes_to_f32(six(p.add(4 * PANEL), p.add(10 * PANEL), g))), super::zeros()]
+                    let mins = mul(head[1], bytes_to_f32(six(p.add(4 * PANEL), p.add(10 * PANEL), g)));
+                    let mins =
+                        if $center == 0.0 { mins } else { add_times(mins, Self::scale(record, head, g), $center) };
+                    [mins, zeros()]
                 }
             }
         }
     };
 }
 
-six_bit_scales_and_minima!(Q4_K, bits = 4);
-six_bit_scales_and_minima!(Q5_K, bits = 5);
+six_bit_scales_and_minima!(Q4_K, bits = 4, center = 0.0);
+six_bit_scales_and_minima!(Q5_K, bits = 5, center = 16.0);
 
 impl Format for IQ4_XS {
     const NUMBERS: usize = 1;
@@ -186,12 +190,6 @@ impl Format for Q3_K {
             let p = record.add(HALVES);
             signed_six(p, p.add(8 * PANEL), 2 * g + half)
         }
-    }
-
-    #[inline(always)]
-    fn code(bits: uint8x16_t) -> int8x16_t {
-        // SAFETY: every 64-bit Arm has NEON.
-        unsafe { vsubq_s8(vreinterpretq_s8_u8(bits), vdupq_n_s8(4)) }
     }
 }
 
