@@ -3,6 +3,7 @@
 //! [`tile`] is the skeleton, [`sums`] the integer products of a group over the steps of [`dot`]; a format is an
 //! entry in [`formats`], put together from [`headers`] and [`planes`]. AVX-VNNI's table shares all but the steps.
 
+mod acts;
 pub(super) mod dot;
 pub(super) mod formats;
 mod headers;
@@ -14,7 +15,7 @@ pub(super) mod tile;
 
 pub(super) use simd::Avx2;
 
-use crate::kernels::Kernels;
+use crate::kernels::{Kernels, VectorOps};
 use std::arch::x86_64::{
     __m128i, _MM_FROUND_TO_NEAREST_INT, _mm_loadu_si128, _mm_storeu_si128, _mm256_cvtph_ps, _mm256_cvtps_ph,
     _mm256_loadu_ps, _mm256_storeu_ps,
@@ -39,8 +40,14 @@ crate::quantize::lanes::encoder!(enable = "avx2,fma,f16c", lanes = lanes::Avx2La
 pub(crate) static TABLE: Kernels = AVX2;
 
 /// The same, for tables that improve on it.
-pub(super) const AVX2: Kernels =
-    Kernels { name: "avx2", supported: crate::isa::has_avx2, cell, rows_cell: cell_f32, vector: vector::OPS, encode };
+pub(super) const AVX2: Kernels = Kernels {
+    name: "avx2",
+    supported: crate::isa::has_avx2,
+    cell,
+    rows_cell: cell_f32,
+    vector: VectorOps { quantize_q8: acts::quantize_q8, quantize_q16: acts::quantize_q16, ..vector::OPS },
+    encode,
+};
 
 /// A table's integer tiles, instantiated for one instruction set as a function `cell(DType) -> Cell`; formats that are not
 /// listed have f32 tiles.
