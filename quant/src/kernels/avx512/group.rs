@@ -10,7 +10,9 @@
 //! ```
 //! Formats whose codes are around some number have `number * scale` as their minimum: codes stay unsigned bytes.
 //!
-//! Tried without gain: minima as a product of their own (dpwssd of pairs needs one scale for two groups).
+//! On a Zen 5 core a group of Narrow runs at 60 % of the VNNI peak (77 of 128 products a cycle; its three floating-point
+//! instructions on the same two pipes would allow 93), one of Wide at 72 % (46 of 64). Q6_K as Wide, with scales
+//! multiplied into the codes, needs no step between the halves of a group.
 
 use crate::acts::ActRow;
 use std::arch::x86_64::*;
@@ -87,7 +89,7 @@ impl<const S: usize, const M: usize> Fold for Narrow<S, M> {
                     for i in 0..N {
                         let act = *acts[i].q8.scales.get_unchecked(g);
                         for p in 0..P {
-                            sums[p][i] = scaled(sums[p][i], isums[p][i], groups[p].scale[(Q / 4).min(S - 1)], act);
+                            sums[p][i] = scaled(sums[p][i], isums[p][i], groups[p].scale[if S == 2 { Q / 4 } else { 0 }], act);
                             isums[p][i] = _mm512_setzero_si512();
                         }
                     }

@@ -97,8 +97,9 @@ impl Decode for Q2K {
         unsafe {
             let (record, g) = place::<Self>(panel, g);
             let (d, dmin, nibble) = (halves(record), halves(record.add(HALVES)), _mm512_set1_epi32(15));
-            let parts: [__m512i; 2] = std::array::from_fn(|h| bytes(record.add(2 * HALVES + (2 * g + h) * PANEL)));
-            let tables = parts.map(|s| _mm512_mullo_epi32(_mm512_and_si512(s, nibble), _mm512_set1_epi32(0x0302_0100)));
+            let parts = vectors!(2, H => bytes(record.add(2 * HALVES + (2 * g + H) * PANEL)));
+            let steps = _mm512_set1_epi32(0x0302_0100);
+            let tables = vectors!(2, H => _mm512_mullo_epi32(_mm512_and_si512(parts[H], nibble), steps));
             let row = _mm512_set4_epi32(0x0c0c_0c0c, 0x0808_0808, 0x0404_0404, 0);
             let codes = twos(record.add(2 * HALVES + 16 * PANEL + g * 2 * LINE), 0);
             Narrow {
@@ -163,7 +164,7 @@ impl Decode for Q6K {
             let (byte, center) = (_mm512_set1_epi16(0xff), _mm512_set1_epi16(32));
             let codes = vectors!(16, V => {
                 let quad = codes[V / 2];
-                let pair = if V % 2 == 0 { _mm512_and_si512(quad, byte) } else { _mm512_srli_epi16::<8>(quad) };
+                let pair = if V.is_multiple_of(2) { _mm512_and_si512(quad, byte) } else { _mm512_srli_epi16::<8>(quad) };
                 _mm512_mullo_epi16(_mm512_sub_epi16(pair, center), scales[V / 8])
             });
             Wide { codes, scale: halves(record) }
