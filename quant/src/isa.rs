@@ -38,3 +38,9 @@ pub(crate) fn has_neon() -> bool {
 pub(crate) fn has_neon_dotprod() -> bool {
     has_neon() && std::arch::is_aarch64_feature_detected!("dotprod")
 }
+
+/// Whether this machine can run NEON with the int8 dot product and the int8 matrix product.
+#[cfg(target_arch = "aarch64")]
+pub(crate) fn has_neon_i8mm() -> bool {
+    has_neon_dotprod() && std::arch::is_aarch64_feature_detected!("i8mm")
+}

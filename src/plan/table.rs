@@ -86,7 +86,7 @@ mod tests {
 
     fn choice(gib: u64, bytes_per_second: f64) -> Option<String> {
         let memory = Memory { total: gib << 30, available: gib << 30, group: None };
-        let rates = even(bytes_per_second, 300e9, 30e9, 0.0);
+        let rates = even(bytes_per_second, 300e9, 0.0);
         let rows = rows(memory, 8192, (KvType::F16, KvType::F16), Some(&rates)).unwrap();
         assert_eq!(rows.len(), 35);
         assert!(rows.iter().filter(|r| r.recommended).count() <= 1);

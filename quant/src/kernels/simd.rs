@@ -214,6 +214,8 @@ impl Simd for Plain {
     }
 }
 
+crate::kernels::page::prompt::by_floats!(Plain);
+
 /// A float format, as it lies in a row of a file.
 pub(crate) trait Stored {
     /// Bytes of a value.
@@ -332,7 +334,7 @@ pub(crate) unsafe fn dots<S: Simd, W: Stored, const R: usize, const N: usize>(
     }
 }
 
-/// 2^x for x at most 0, within 2e-7 of it: exactly 1 for 0, and 0 below -126. NaN stays NaN.
+/// 2^x for x up to 126, within 2e-7 of it: exactly 1 for 0, and 0 below -126. NaN stays NaN.
 ///
 /// # Safety
 /// The instruction set of S is there.

@@ -72,6 +72,8 @@ fn check(kernels: &'static Kernels, dtype: DType, shape: (usize, usize, usize), 
     let bytes = Bytes::mapped(Arc::new(bytes), 0..len).unwrap();
     let x: Vec<f32> = (0..n * cols).map(|_| rng.f32() * 3.0).collect();
     let list: Vec<u32> = (0..n as u32).rev().collect();
+    // The plain meaning of a large product takes longer than all tables together: of those every seventh pair.
+    let every = if rows * cols * n > 1 << 20 { 7 } else { 1 };
     let (mut checked, mut before) = (0, None);
     for (repack, prompt) in [(false, true), (true, true), (true, false)] {
         pool.enter(2, |team| {
@@ -91,7 +93,7 @@ fn check(kernels: &'static Kernels, dtype: DType, shape: (usize, usize, usize), 
             ];
             weight::run(team, &acts, &mut products);
             for i in 0..n {
-                for r in 0..rows {
+                for r in (0..rows).filter(|r| (i * rows + r).is_multiple_of(every)) {
                     let (want, size) = meaning(&w32[r * cols..(r + 1) * cols], &acts.row(i), weight.acts());
                     let got = f64::from(all[i * rows + r]);
                     assert!(
@@ -99,13 +101,11 @@ fn check(kernels: &'static Kernels, dtype: DType, shape: (usize, usize, usize), 
                         "{kernels:?} {} {rows}x{cols} row {r}, activation {i} of {n}: {got} instead of {want}",
                         dtype.name()
                     );
-                    assert_eq!(
-                        all[i * rows + r].to_bits(),
-                        gathered[(n - 1 - i) * rows + r].to_bits(),
-                        "gathered rows"
-                    );
                     checked += 1;
                 }
+                let again = &gathered[(n - 1 - i) * rows..][..rows];
+                let same = all[i * rows..][..rows].iter().zip(again).all(|(a, b)| a.to_bits() == b.to_bits());
+                assert!(same, "gathered rows");
             }
             // Whatever the number of activation rows: the same bits, and the same for a generated row where its tile is
             // the prompt's.
