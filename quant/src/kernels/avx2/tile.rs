@@ -162,7 +162,7 @@ unsafe fn sweep<F: Format, D: Dot, const N: usize>(block: &Block<'_>, acts: &[Ac
             let isums = sums::unpacked::<F, D, N>(group, g, factors, &rows);
             fold::<F, N>(factors, g, &rows, isums, &mut sums);
         }
-        let total = total.first_chunk_mut().unwrap_unchecked();
+        let total = total.first_chunk_mut().expect("room for the sums of N rows");
         for (g, factors) in (block.first..).zip(block.factors) {
             minima::<F, N>(factors, g, &rows, total);
         }
