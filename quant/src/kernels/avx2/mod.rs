@@ -1,14 +1,16 @@
 //! The table for x86 with AVX2, FMA and f16 conversion: integer tiles over R16 panels, f32 tiles for the rest.
 //!
 //! [`tile`] is the skeleton, [`sums`] the integer products of a group over the steps of [`dot`]; a format is an
-//! entry in [`formats`], put together from [`headers`] and [`planes`]. AVX-VNNI's table shares all but the steps.
+//! entry in [`records`], put together from [`headers`] and [`planes`]. AVX-VNNI's table shares all but the steps.
 
 mod acts;
 pub(super) mod dot;
-pub(super) mod formats;
+mod fold;
+pub(super) mod format;
 mod headers;
 mod lanes;
 mod planes;
+pub(super) mod records;
 mod simd;
 mod sums;
 pub(super) mod tile;
@@ -65,7 +67,7 @@ macro_rules! integer_tiles {
         }
 
         fn cell(dtype: crate::DType) -> crate::kernels::Cell {
-            use crate::kernels::avx2::tile::acts;
+            use crate::kernels::avx2::format::acts;
             let (acts, tile): (crate::acts::ActKinds, crate::kernels::TileFn) = match dtype {
                 $(crate::DType::$dtype => (acts::<$format>(), tiles::$dtype),)*
                 _ => return crate::kernels::avx2::cell_f32(dtype),
@@ -79,18 +81,18 @@ pub(super) use integer_tiles;
 integer_tiles!(
     enable = "avx2,fma,f16c",
     dot = dot::Maddubs,
-    Q4_0 => formats::Q4_0,
-    Q4_1 => formats::Q4_1,
-    Q5_0 => formats::Q5_0,
-    Q5_1 => formats::Q5_1,
-    Q8_0 => formats::Q8_0,
-    Q2_K => formats::Q2K,
-    Q3_K => formats::Q3K,
-    Q4_K => formats::Q4K,
-    Q5_K => formats::Q5K,
-    Q6_K => formats::Q6K,
-    IQ4_NL => formats::Iq4Nl<0>,
-    IQ4_XS => formats::Iq4Xs<0>,
+    Q4_0 => records::Q4_0,
+    Q4_1 => records::Q4_1,
+    Q5_0 => records::Q5_0,
+    Q5_1 => records::Q5_1,
+    Q8_0 => records::Q8_0,
+    Q2_K => records::Q2K,
+    Q3_K => records::Q3K,
+    Q4_K => records::Q4K<true>,
+    Q5_K => records::Q5K<true>,
+    Q6_K => records::Q6K,
+    IQ4_NL => records::Iq4Nl<0>,
+    IQ4_XS => records::Iq4Xs<0>,
 );
 
 #[target_feature(enable = "avx2,fma,f16c")]
