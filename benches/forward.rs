@@ -5,7 +5,8 @@
 //!     cargo bench --bench forward -- --baseline before [FILTER]
 //!
 //! Names are `attend/ISA/KV TYPE/DEPTH/ROWS`, `sample/...`, `tokenize/...` and `pass/MODEL/...`. Attention has the heads
-//! of Qwen3-0.6B (16 over 8, 128 values) and one thread; its rate counts the bytes of keys and values that are seen.
+//! of Qwen3-0.6B (16 over 8, 128 values) and one thread; one row is a generated token's, several are a prompt's; its rate
+//! counts the bytes of keys and values that are seen.
 
 #![allow(missing_docs, reason = "criterion's macro writes a public function without any")]
 
@@ -18,7 +19,7 @@ use lapwing::kv::Sequence;
 use lapwing::model::rope::RopeFlags;
 use lapwing::sample::{Params, Rng, Sampler, Settings, Vocab};
 use lapwing::tokenizer::Specials;
-use lapwing_quant::attend::{self, Heads, KvType, PAGE, Plane, QuerySpan};
+use lapwing_quant::attend::{self, Heads, KvType, PAGE, Places, Plane, QuerySpan};
 use lapwing_quant::kernels;
 use lapwing_quant::threads::Pool;
 use std::hint::black_box;
@@ -42,7 +43,8 @@ fn attention(c: &mut Criterion) {
             let floats = values(1, pages.len() * PAGE * heads.n_kv_heads * heads.head_dim);
             let mut bytes = vec![0; dtype.row_bytes(floats.len())];
             dtype.narrow(kernels, &floats, &mut bytes);
-            let plane = Plane { bytes: &bytes, dtype };
+            let places = Places { first: 0, step: heads.page_bytes(dtype) };
+            let plane = Plane { bytes: &bytes, dtype, places };
             let mut group = c.benchmark_group(format!("attend/{}/{name}/{depth}", kernels.name));
             group.throughput(Throughput::Bytes(2 * bytes.len() as u64));
             for (rows, generated) in [(1, true), (64, false), (512, false)] {

@@ -65,21 +65,41 @@ impl KvType {
     }
 }
 
-/// One layer's keys or values: `[pages, kv_heads, PAGE, head_dim]` rows of a type.
+/// One layer's keys or values: `[kv_heads, PAGE, head_dim]` rows of a type for each page.
 #[derive(Clone, Copy)]
 pub struct Plane<'a> {
-    /// All pages.
+    /// All pages, perhaps of other layers, too.
     pub bytes: &'a [u8],
     /// The element type.
     pub dtype: KvType,
+    /// Where this layer's are.
+    pub places: Places,
 }
 
 /// One layer's keys or values, to be written.
 pub struct PlaneMut<'a> {
-    /// All pages.
+    /// All pages, perhaps of other layers, too.
     pub bytes: &'a mut [u8],
     /// The element type.
     pub dtype: KvType,
+    /// Where this layer's are.
+    pub places: Places,
+}
+
+/// Page p begins at byte `first + p * step`.
+#[derive(Clone, Copy, Debug)]
+pub struct Places {
+    /// Where page 0 begins.
+    pub first: usize,
+    /// Bytes from one page to the next.
+    pub step: usize,
+}
+
+impl Places {
+    /// Where the rows of a KV head are in a page.
+    pub fn head(self, heads: Heads, dtype: KvType, page: u32, head: usize) -> usize {
+        self.first + page as usize * self.step + head * PAGE * dtype.row_bytes(heads.head_dim)
+    }
 }
 
 /// Shape of the heads.
@@ -91,6 +111,13 @@ pub struct Heads {
     pub n_kv_heads: usize,
     /// Values per head.
     pub head_dim: usize,
+}
+
+impl Heads {
+    /// Bytes of one layer's part of a page, keys or values.
+    pub fn page_bytes(&self, dtype: KvType) -> usize {
+        self.n_kv_heads * PAGE * dtype.row_bytes(self.head_dim)
+    }
 }
 
 /// Consecutive tokens of one sequence: rows `first..first + len` of the queries at positions `past..past + len`.
@@ -127,7 +154,7 @@ pub struct Prepare<'a> {
 /// `q` is `[tokens, n_heads * head_dim]`, `k` and `v` are `[tokens, n_kv_heads * head_dim]`.
 ///
 /// # Panics
-/// When shapes do not fit, or two tokens have the same slot.
+/// When shapes do not fit, two tokens have the same slot, or pages overlap.
 pub fn prepare(
     team: &Team<'_>,
     kernels: &Kernels,
@@ -142,6 +169,8 @@ pub fn prepare(
     sorted.sort_unstable();
     assert!(sorted.windows(2).all(|w| w[0] < w[1]), "two tokens share a slot");
     let (kt, vt) = (keys.dtype, values.dtype);
+    let (kp, vp) = (keys.places, values.places);
+    assert!(kp.step >= args.heads.page_bytes(kt) && vp.step >= args.heads.page_bytes(vt), "pages overlap");
     let (q, k) = (SharedMut::new(q), SharedMut::new(k));
     let (keys, values) = (SharedMut::new(keys.bytes), SharedMut::new(values.bytes));
     team.each(n, |i| {
@@ -156,13 +185,16 @@ pub fn prepare(
             (q.slice(i * n_heads * d..(i + 1) * n_heads * d), k.slice(i * n_kv_heads * d..(i + 1) * n_kv_heads * d))
         };
         q.chunks_exact_mut(d).for_each(|head| turn(head, args.norms.0));
-        let (page, slot) = (args.slots[i] / PAGE, args.slots[i] % PAGE);
+        let (page, slot) = ((args.slots[i] / PAGE) as u32, args.slots[i] % PAGE);
         for (h, (k, v)) in k.chunks_exact_mut(d).zip(v[i * n_kv_heads * d..].chunks_exact(d)).enumerate() {
             turn(k, args.norms.1);
-            let row = (page * n_kv_heads + h) * PAGE + slot;
-            let at = |t: KvType| row * t.row_bytes(d)..(row + 1) * t.row_bytes(d);
-            // SAFETY: slots differ (checked above), so the stored rows of different tokens and heads do not overlap.
-            let (k_to, v_to) = unsafe { (keys.slice(at(kt)), values.slice(at(vt))) };
+            let at = |places: Places, t: KvType| {
+                let at = places.head(args.heads, t, page, h) + slot * t.row_bytes(d);
+                at..at + t.row_bytes(d)
+            };
+            // SAFETY: slots differ and pages do not overlap (checked above), so the stored rows of different tokens and
+            // heads do not overlap either.
+            let (k_to, v_to) = unsafe { (keys.slice(at(kp, kt)), values.slice(at(vp, vt))) };
             kt.narrow(kernels, k, k_to);
             vt.narrow(kernels, v, v_to);
         }
@@ -191,7 +223,7 @@ pub fn attend(
     let c = Common { kernels, heads, keys, values, q, out: &SharedMut::new(out) };
     let prompt = prompt::Tasks::new(&c, spans, team.threads());
     PARTIALS.with_borrow_mut(|partials| {
-        let generated = generated::Tasks::new(&c, spans, partials);
+        let generated = generated::Tasks::new(&c, spans, team.threads(), partials);
         team.each(prompt.len() + generated.len(), |t| match t.checked_sub(prompt.len()) {
             None => prompt.run(&c, t),
             Some(t) => generated.run(&c, t),
@@ -235,9 +267,8 @@ impl Common<'_> {
 
     /// The first `n` rows of a head's part of a page.
     fn rows<'p>(&self, plane: Plane<'p>, page: u32, head: usize, n: usize) -> &'p [u8] {
-        let row = plane.dtype.row_bytes(self.heads.head_dim);
-        let at = (page as usize * self.heads.n_kv_heads + head) * PAGE * row;
-        &plane.bytes[at..at + n * row]
+        let at = plane.places.head(self.heads, plane.dtype, page, head);
+        &plane.bytes[at..at + n * plane.dtype.row_bytes(self.heads.head_dim)]
     }
 
     /// Those rows as f32 of `width` values, zeroes behind.

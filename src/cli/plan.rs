@@ -79,6 +79,7 @@ struct OneModel {
 pub fn plan(args: &PlanArgs) -> Outcome {
     let (compute, context) = (&args.model.compute, &args.model.context);
     let (kernels, cores, memory) = (compute.kernels()?, compute.cores()?, Memory::read());
+    compute.hold(&cores);
     let gguf = args.gguf()?;
     let wanted = match (args.probe, args.no_probe) {
         (true, _) => Wanted::New,

@@ -5,7 +5,7 @@
 
 use super::{Kv, Sequence};
 use crate::error::{Error, Result};
-use lapwing_quant::attend::PAGE;
+use lapwing_quant::attend::{Heads, KvType, PAGE, Places};
 use std::io::{self, Read, Write};
 use std::ops::Range;
 
@@ -21,11 +21,11 @@ impl Kv {
     /// # Errors
     /// Those of `out`.
     pub fn write(&self, seq: &Sequence, out: &mut dyn Write, progress: &mut dyn FnMut(u64)) -> io::Result<()> {
-        let mut done = 0;
+        let (mut done, heads) = (0, self.store.shape().heads);
         for layer in 0..self.store.layers() {
             let (keys, values) = self.store.layer(layer);
             for plane in [keys, values] {
-                for at in self.used(seq.pages(), seq.len(), plane.dtype) {
+                for at in used(heads, seq, seq.len(), (plane.places, plane.dtype)) {
                     out.write_all(&plane.bytes[at.clone()])?;
                     done += at.len() as u64;
                 }
@@ -61,13 +61,11 @@ impl Kv {
         input: &mut dyn Read,
         progress: &mut dyn FnMut(u64),
     ) -> io::Result<()> {
-        let shape = self.store.shape();
-        let places = [shape.keys, shape.values].map(|dtype| self.used(seq.pages(), len, dtype).collect::<Vec<_>>());
-        let mut done = 0;
+        let (mut done, heads) = (0, self.store.shape().heads);
         for layer in 0..self.store.layers() {
             let (keys, values) = self.store.layer_mut(layer);
-            for (plane, places) in [keys, values].into_iter().zip(&places) {
-                for at in places {
+            for plane in [keys, values] {
+                for at in used(heads, seq, len, (plane.places, plane.dtype)) {
                     input.read_exact(&mut plane.bytes[at.clone()])?;
                     done += at.len() as u64;
                 }
@@ -76,31 +74,29 @@ impl Kv {
         }
         Ok(())
     }
+}
 
-    /// Where the rows of a sequence are in a plane of type `dtype`.
-    fn used(
-        &self,
-        pages: &[u32],
-        len: usize,
-        dtype: lapwing_quant::attend::KvType,
-    ) -> impl Iterator<Item = Range<usize>> {
-        let heads = self.store.shape().heads;
-        let row = dtype.row_bytes(heads.head_dim);
-        pages.iter().take(len.div_ceil(PAGE)).enumerate().flat_map(move |(i, &page)| {
-            let used = (len - i * PAGE).min(PAGE);
-            (0..heads.n_kv_heads).map(move |head| {
-                let start = (page as usize * heads.n_kv_heads + head) * PAGE * row;
-                start..start + used * row
-            })
+/// Where the first `len` rows of a sequence are in a plane.
+fn used(
+    heads: Heads,
+    seq: &Sequence,
+    len: usize,
+    (places, dtype): (Places, KvType),
+) -> impl Iterator<Item = Range<usize>> {
+    let row = dtype.row_bytes(heads.head_dim);
+    seq.pages().iter().take(len.div_ceil(PAGE)).enumerate().flat_map(move |(i, &page)| {
+        let used = (len - i * PAGE).min(PAGE);
+        (0..heads.n_kv_heads).map(move |head| {
+            let start = places.head(heads, dtype, page, head);
+            start..start + used * row
         })
-    }
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::store::Shape;
     use super::*;
-    use lapwing_quant::attend::{Heads, KvType};
 
     fn kv(pages: usize) -> Kv {
         let heads = Heads { n_heads: 4, n_kv_heads: 2, head_dim: 32 };
@@ -113,7 +109,12 @@ mod tests {
         for layer in 0..3 {
             let (keys, values) = kv.store.layer_mut(layer);
             for (k, plane) in [keys, values].into_iter().enumerate() {
-                plane.bytes.iter_mut().enumerate().for_each(|(i, b)| *b = (i * 7 + layer * 3 + k) as u8);
+                let (at, len) = (plane.places, plane.dtype.row_bytes(32) * PAGE * 2);
+                for page in 0..4 {
+                    let bytes = &mut plane.bytes[at.first + page * at.step..][..len];
+                    let seed = page * 5 + layer * 3 + k;
+                    bytes.iter_mut().enumerate().for_each(|(i, b)| *b = (i * 7 + i / 256 + seed) as u8);
+                }
             }
         }
         let mut seq = Sequence::default();

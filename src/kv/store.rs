@@ -1,7 +1,10 @@
-//! The keys and values themselves: per layer `[page][kv head][slot][head_dim]`, in the chosen types.
+//! The keys and values themselves: `[page][layer][kv head][slot][head_dim]`, in the chosen types.
+//!
+//! What all layers keep of a page is one piece of some megabytes, so that huge pages of memory can stand behind it and
+//! a short conversation still touches little more than it fills.
 
 use crate::error::{Error, Result};
-use lapwing_quant::attend::{Heads, KvType, PAGE, Plane, PlaneMut};
+use lapwing_quant::attend::{Heads, KvType, Places, Plane, PlaneMut};
 use lapwing_quant::buffer::Aligned;
 
 /// What is stored.
@@ -26,7 +29,9 @@ impl Shape {
 /// All layers' keys and values.
 pub struct Store {
     shape: Shape,
-    layers: Vec<(Aligned, Aligned)>,
+    layers: usize,
+    keys: Aligned,
+    values: Aligned,
 }
 
 impl Store {
@@ -40,12 +45,13 @@ impl Store {
             return Err(Error::usage(format!("a q8_0 cache needs heads of a multiple of 32 values, not {d}; use f16")));
         }
         let plane = |t: KvType| {
-            let bytes = pages.checked_mul(shape.heads.n_kv_heads * PAGE * t.row_bytes(d));
+            let bytes = pages.checked_mul(layers).and_then(|n| n.checked_mul(shape.heads.page_bytes(t)));
             let too_much = || Error::limit(format!("a cache of {pages} pages does not fit into memory"));
-            Aligned::zeroed(bytes.ok_or_else(too_much)?).map_err(|e| too_much().context(e))
+            let memory = Aligned::zeroed(bytes.ok_or_else(too_much)?).map_err(|e| too_much().context(e))?;
+            memory.advise_huge();
+            Ok(memory)
         };
-        let layers = (0..layers).map(|_| Ok((plane(shape.keys)?, plane(shape.values)?))).collect::<Result<_>>()?;
-        Ok(Self { shape, layers })
+        Ok(Self { shape, layers, keys: plane(shape.keys)?, values: plane(shape.values)? })
     }
 
     /// What is stored.
@@ -55,31 +61,37 @@ impl Store {
 
     /// How many layers there are.
     pub fn layers(&self) -> usize {
-        self.layers.len()
+        self.layers
+    }
+
+    /// Where a layer's pages of a type are.
+    fn places(&self, dtype: KvType, layer: usize) -> Places {
+        let one = self.shape.heads.page_bytes(dtype);
+        Places { first: layer * one, step: self.layers * one }
     }
 
     /// Keys and values of a layer.
     pub fn layer(&self, layer: usize) -> (Plane<'_>, Plane<'_>) {
-        let (k, v) = &self.layers[layer];
-        (Plane { bytes: k, dtype: self.shape.keys }, Plane { bytes: v, dtype: self.shape.values })
+        let plane = |bytes, dtype| Plane { bytes, dtype, places: self.places(dtype, layer) };
+        (plane(&self.keys, self.shape.keys), plane(&self.values, self.shape.values))
     }
 
     /// Keys and values of a layer, to be written.
     pub fn layer_mut(&mut self, layer: usize) -> (PlaneMut<'_>, PlaneMut<'_>) {
-        let (k, v) = &mut self.layers[layer];
-        (PlaneMut { bytes: k, dtype: self.shape.keys }, PlaneMut { bytes: v, dtype: self.shape.values })
+        let Shape { keys, values, .. } = self.shape;
+        let places = (self.places(keys, layer), self.places(values, layer));
+        (
+            PlaneMut { bytes: &mut self.keys, dtype: keys, places: places.0 },
+            PlaneMut { bytes: &mut self.values, dtype: values, places: places.1 },
+        )
     }
 
     /// Copies a page in every layer.
     pub fn copy_page(&mut self, from: u32, to: u32) {
-        let page = |t: KvType| self.shape.heads.n_kv_heads * PAGE * t.row_bytes(self.shape.heads.head_dim);
-        let (kb, vb) = (page(self.shape.keys), page(self.shape.values));
-        let copy = |plane: &mut [u8], bytes: usize| {
-            plane.copy_within(from as usize * bytes..(from as usize + 1) * bytes, to as usize * bytes);
-        };
-        for (k, v) in &mut self.layers {
-            copy(k, kb);
-            copy(v, vb);
+        let Shape { heads, keys, values } = self.shape;
+        for (memory, dtype) in [(&mut self.keys, keys), (&mut self.values, values)] {
+            let bytes = self.layers * heads.page_bytes(dtype);
+            memory.copy_within(from as usize * bytes..(from as usize + 1) * bytes, to as usize * bytes);
         }
     }
 }

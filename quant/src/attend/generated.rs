@@ -27,6 +27,11 @@ impl Head<'_> {
     fn rows(&self, c: &Common<'_>) -> usize {
         self.span.len * c.group()
     }
+
+    /// The pages that hold positions which a row sees.
+    fn pages(&self) -> &[u32] {
+        &self.span.pages[..(self.span.past + self.span.len).div_ceil(PAGE)]
+    }
 }
 
 /// Tasks of the spans that are generated.
@@ -37,10 +42,11 @@ pub(super) struct Tasks<'a> {
     /// Per range: sums `[rows, width]`, largest scores `[rows]`, sums of weights `[rows]`.
     partials: SharedMut<f32>,
     width: usize,
+    threads: usize,
 }
 
 impl<'a> Tasks<'a> {
-    pub(super) fn new(c: &Common<'_>, spans: &[QuerySpan<'a>], partials: &mut Floats) -> Self {
+    pub(super) fn new(c: &Common<'_>, spans: &[QuerySpan<'a>], threads: usize, partials: &mut Floats) -> Self {
         let width = if is_direct(c) { c.heads.head_dim } else { c.heads.head_dim.next_multiple_of(64) };
         let (mut heads, mut list, mut room) = (Vec::new(), Vec::new(), 0);
         for &span in spans.iter().filter(|s| s.generated && s.len > 0) {
@@ -51,7 +57,7 @@ impl<'a> Tasks<'a> {
                 room += ranges * (span.len * c.group() * (width + 2)).next_multiple_of(16);
             }
         }
-        Self { heads, list, partials: SharedMut::new(partials.take(room)), width }
+        Self { heads, list, partials: SharedMut::new(partials.take(room)), width, threads }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -63,7 +69,7 @@ impl<'a> Tasks<'a> {
         let head = &self.heads[head];
         // SAFETY: each (head, range) has its own part and is one task.
         let partial = unsafe { self.partials.slice(self.place(c, head, range)) };
-        SCRATCH.with_borrow_mut(|scratch| self.over_pages(c, head, range, partial, scratch));
+        SCRATCH.with_borrow_mut(|scratch| self.over_pages(c, task, partial, scratch));
         // Whoever sees the last count sees what the others wrote before they counted.
         if head.left.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.merge(c, head);
@@ -76,7 +82,21 @@ impl<'a> Tasks<'a> {
         at..at + len
     }
 
-    fn over_pages(&self, c: &Common<'_>, head: &Head<'_>, range: usize, partial: &mut [f32], scratch: &mut Floats) {
+    /// The page that this thread will probably read after `page` of a task, and its head: the task's next one, or that
+    /// with which a later task begins.
+    fn after(&self, task: usize, page: usize) -> Option<(u32, usize)> {
+        let first = |(head, range): (usize, usize)| (head, range * RANGE);
+        let (head, range) = self.list[task];
+        let last = (range + 1) * RANGE;
+        let in_task = page + 1 < last && page + 1 < self.heads[head].pages().len();
+        let (head, page) = if in_task { (head, page + 1) } else { first(*self.list.get(task + self.threads)?) };
+        let head = &self.heads[head];
+        Some((head.pages()[page], head.head))
+    }
+
+    fn over_pages(&self, c: &Common<'_>, task: usize, partial: &mut [f32], scratch: &mut Floats) {
+        let (head, range) = self.list[task];
+        let head = &self.heads[head];
         let (width, n, span) = (self.width, head.rows(c), &head.span);
         let (acc, rest) = partial.split_at_mut(n * width);
         let (top, sum) = rest.split_at_mut(n);
@@ -87,7 +107,7 @@ impl<'a> Tasks<'a> {
         let (wide_keys, wide_values) = wide.split_at_mut(PAGE * width);
         c.scale_queries(span, head.head, (width, q));
         let mut sees = vec![0; n];
-        let pages = &span.pages[..(span.past + span.len).div_ceil(PAGE)];
+        let pages = head.pages();
         for p in range * RANGE..pages.len().min((range + 1) * RANGE) {
             for (i, sees) in sees.iter_mut().enumerate() {
                 *sees = visible(span.past + i / c.group(), p);
@@ -95,7 +115,7 @@ impl<'a> Tasks<'a> {
             let slots = visible(span.past + span.len - 1, p);
             let (keys, values) = ((c.keys, &mut *wide_keys), (c.values, &mut *wide_values));
             let [keys, values] = [keys, values].map(|(plane, wide)| {
-                let next = pages.get(p + 1).map_or(&[][..], |&page| c.rows(plane, page, head.head, PAGE));
+                let next = self.after(task, p).map_or(&[][..], |(page, head)| c.rows(plane, page, head, PAGE));
                 let bytes = c.rows(plane, pages[p], head.head, slots);
                 if is_direct(c) {
                     return Stored { bytes, dtype: plane.dtype, next };

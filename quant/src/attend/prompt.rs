@@ -2,7 +2,7 @@
 //!
 //! Each page is widened to f32 once per task, for all query heads of the group and as many tokens as fit.
 
-use super::{Common, PAGE, QuerySpan, SCRATCH, visible};
+use super::{Common, KvType, PAGE, QuerySpan, SCRATCH, visible};
 use crate::kernels::page::{PromptArgs, QueryRows, ROWS};
 use std::cmp::Reverse;
 
@@ -63,12 +63,15 @@ fn over_pages(c: &Common<'_>, span: &QuerySpan<'_>, head: usize, scratch: &mut c
     let used = span.len * c.group();
     // Rows behind the last one see nothing.
     let n = used.next_multiple_of(ROWS);
-    let mut rest = scratch.take(2 * n * width + n * PAGE + 3 * PAGE * width + 3 * n);
+    let mut rest = scratch.take(2 * n * width + n * PAGE + 3 * PAGE * width + 4 * n);
     let mut part = |len: usize| rest.split_off_mut(..len).expect("as much as was taken");
     let (q, acc, weights) = (part(n * width), part(n * width), part(n * PAGE));
     let (keys, values, turned) = (part(PAGE * width), part(PAGE * width), part(PAGE * width));
-    let (top, sum, keep) = (part(n), part(n), part(n));
+    let (top, sum, keep, factor) = (part(n), part(n), part(n), part(n));
     c.scale_queries(span, head, (width, q));
+    // An f32 cache is for those who want no rounding; others lose more in the cache than in integers.
+    let exact = c.keys.dtype == KvType::F32 || c.values.dtype == KvType::F32;
+    c.kernels.vector.prompt_queries(q, width, exact);
     acc.fill(0.0);
     top.fill(f32::NEG_INFINITY);
     sum.fill(0.0);
@@ -82,7 +85,7 @@ fn over_pages(c: &Common<'_>, span: &QuerySpan<'_>, head: usize, scratch: &mut c
             *sees = visible(span.past + i / c.group(), p);
         }
         let rows = QueryRows { width, q, acc, top, sum, visible: &sees };
-        c.kernels.vector.attend_prompt(PromptArgs { rows, keys, values, turned, weights, keep });
+        c.kernels.vector.attend_prompt(PromptArgs { rows, exact, keys, values, turned, weights, keep, factor });
     }
     for i in 0..used {
         let inv = 1.0 / sum[i];

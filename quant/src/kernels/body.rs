@@ -282,9 +282,15 @@ macro_rules! vector_ops {
             );
 
             $($attr)*
+            unsafe fn prompt_queries(q: &mut [f32], width: usize, exact: bool) {
+                // SAFETY: this function has the instruction set; its caller checked the lengths.
+                unsafe { <$simd as page::Prompt>::queries(q, width, exact) }
+            }
+
+            $($attr)*
             unsafe fn attend_prompt(args: page::PromptArgs<'_>) {
                 // SAFETY: this function has the instruction set; its caller checked the lengths.
-                unsafe { page::prompt::attend::<$simd>(args) }
+                unsafe { <$simd as page::Prompt>::page(args) }
             }
 
             $($attr)*
@@ -311,6 +317,7 @@ macro_rules! vector_ops {
                 widen_f32,
                 widen_q8_0,
                 narrow_q8_0,
+                prompt_queries,
                 attend_prompt,
                 attend_generated,
             };

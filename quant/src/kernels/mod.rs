@@ -10,6 +10,8 @@
 mod body;
 mod halves;
 pub(crate) mod page;
+#[cfg(target_arch = "x86_64")]
+mod pairs;
 mod scalar;
 mod simd;
 mod tile_f32;
@@ -169,6 +171,7 @@ pub struct VectorOps {
     widen_f32: unsafe fn(&[u8], &mut [f32]),
     widen_q8_0: unsafe fn(&[u8], &mut [f32]),
     narrow_q8_0: unsafe fn(&[f32], &mut [u8]),
+    prompt_queries: unsafe fn(&mut [f32], usize, bool),
     attend_prompt: unsafe fn(page::PromptArgs<'_>),
     attend_generated: unsafe fn(page::GeneratedArgs<'_>),
 }
@@ -238,7 +241,14 @@ impl VectorOps {
         unsafe { (self.quantize_q16)(x, out) }
     }
 
-    /// Folds one page into the running softmax of each row of a prompt.
+    /// Turns scaled rows of queries into the form that `attend_prompt` reads, floats if it must be exact.
+    pub(crate) fn prompt_queries(&self, q: &mut [f32], width: usize, exact: bool) {
+        assert!(width.is_multiple_of(64) && q.len().is_multiple_of(width), "lengths given to prompt_queries");
+        // SAFETY: the table's holder proves the ISA; lengths were checked.
+        unsafe { (self.prompt_queries)(q, width, exact) }
+    }
+
+    /// Folds one page into the running softmax of each row of a prompt, whose queries were turned.
     pub(crate) fn attend_prompt(&self, args: page::PromptArgs<'_>) {
         assert!(args.fits(), "lengths given to attend_prompt");
         // SAFETY: the table's holder proves the ISA; lengths were checked.

@@ -3,7 +3,7 @@
 //! Each figure is the median of several passes, so that it is what the machine gives, not what it gave once.
 
 use crate::acts::{ActKinds, Acts};
-use crate::attend::{self, Heads, KvType, PAGE, Plane, QuerySpan};
+use crate::attend::{self, Heads, KvType, PAGE, Places, Plane, QuerySpan};
 use crate::buffer::{Aligned, Bytes};
 use crate::formats::DType;
 use crate::kernels::Kernels;
@@ -116,7 +116,8 @@ fn attention_seconds(pool: &Pool, threads: usize, kernels: &'static Kernels, (pa
     let pages: Vec<u32> = (0..(past + len).div_ceil(PAGE) as u32).collect();
     let keys = vec![FILL; pages.len() * PAGE * HEADS.n_kv_heads * KvType::F16.row_bytes(HEADS.head_dim)];
     let values = keys.clone();
-    let plane = |bytes| Plane { bytes, dtype: KvType::F16 };
+    let places = Places { first: 0, step: HEADS.page_bytes(KvType::F16) };
+    let plane = |bytes| Plane { bytes, dtype: KvType::F16, places };
     let q = vec![0.01; len * HEADS.n_heads * HEADS.head_dim];
     let mut out = vec![0.0; q.len()];
     let span = QuerySpan { first: 0, len, past, pages: &pages, generated: len == 1 };

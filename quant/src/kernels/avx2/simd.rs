@@ -1,5 +1,6 @@
 //! f32 vectors of AVX2 with FMA: eight lanes.
 
+use crate::kernels::pairs::Pairs;
 use crate::kernels::simd::Simd;
 use std::arch::x86_64::*;
 
@@ -159,3 +160,76 @@ impl Simd for Avx2 {
         a.mul_add(b, c)
     }
 }
+
+impl Pairs for Avx2 {
+    type I = __m256i;
+
+    #[inline(always)]
+    unsafe fn splat_i32(x: i32) -> __m256i {
+        // SAFETY: the caller has the instruction set.
+        unsafe { _mm256_set1_epi32(x) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_i32(p: *const i32) -> __m256i {
+        // SAFETY: eight values are readable at `p`, by the caller.
+        unsafe { _mm256_loadu_si256(p.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_i32(v: __m256i, p: *mut i32) {
+        // SAFETY: eight values are writable at `p`, by the caller.
+        unsafe { _mm256_storeu_si256(p.cast(), v) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_i16(v: __m256i, p: *mut i16) {
+        // SAFETY: eight values are writable at `p`, by the caller.
+        unsafe {
+            let v = _mm256_permute4x64_epi64::<8>(_mm256_packs_epi32(v, v));
+            _mm_storeu_si128(p.cast(), _mm256_castsi256_si128(v))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn join(low: __m256i, high: __m256i) -> __m256i {
+        // SAFETY: the caller has the instruction set.
+        unsafe { _mm256_blend_epi16::<0xaa>(low, _mm256_slli_epi32::<16>(high)) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot(sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: the caller has the instruction set.
+        unsafe { _mm256_add_epi32(sum, _mm256_madd_epi16(a, b)) }
+    }
+
+    #[inline(always)]
+    unsafe fn to_f32(v: __m256i) -> __m256 {
+        // SAFETY: the caller has the instruction set.
+        unsafe { _mm256_cvtepi32_ps(v) }
+    }
+
+    #[inline(always)]
+    unsafe fn round(v: __m256) -> __m256i {
+        // SAFETY: the caller has the instruction set.
+        unsafe { _mm256_cvtps_epi32(v) }
+    }
+
+    #[inline(always)]
+    unsafe fn peak(a: __m256i, v: __m256) -> __m256i {
+        // SAFETY: the caller has the instruction set.
+        unsafe { _mm256_max_epi32(a, _mm256_and_si256(_mm256_castps_si256(v), _mm256_set1_epi32(i32::MAX))) }
+    }
+
+    #[inline(always)]
+    unsafe fn largest(v: __m256i) -> i32 {
+        // SAFETY: the caller has the instruction set.
+        unsafe {
+            let m = _mm_max_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256::<1>(v));
+            let m = _mm_max_epi32(m, _mm_shuffle_epi32::<0x4e>(m));
+            _mm_cvtsi128_si32(_mm_max_epi32(m, _mm_shuffle_epi32::<0xb1>(m)))
+        }
+    }
+}
+
+crate::kernels::page::prompt::by_integers!(Avx2);

@@ -5,6 +5,16 @@ use crate::kernels::PANEL;
 use crate::panel::LINE;
 use std::arch::x86_64::*;
 
+/// An array of vectors, each given by the constant of its place. No loop and no closure: what the compiler leaves
+/// rolled, or does not inline in a function of this instruction set, is ten times slower.
+macro_rules! vectors {
+    (2, $i:ident => $value:expr) => { vectors!(@ 0 1, $i => $value) };
+    (8, $i:ident => $value:expr) => { vectors!(@ 0 1 2 3 4 5 6 7, $i => $value) };
+    (16, $i:ident => $value:expr) => { vectors!(@ 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15, $i => $value) };
+    (@ $($n:literal)*, $i:ident => $value:expr) => { [$({ const $i: usize = $n; $value }),*] };
+}
+pub(super) use vectors;
+
 /// 16 f16 as f32.
 #[inline(always)]
 pub(super) unsafe fn halves(p: *const u8) -> __m512 {
@@ -70,28 +80,28 @@ unsafe fn moved(v: __m512i, from: usize, to: usize) -> __m512i {
 #[inline(always)]
 pub(super) unsafe fn nibbles(p: *const u8) -> [__m512i; 8] {
     // SAFETY: four lines are readable at `p`, by the caller.
-    std::array::from_fn(|q| unsafe { and(moved(line(p, q / 2), q % 2 * 4, 0), 15) })
+    unsafe { vectors!(8, Q => and(moved(line(p, Q / 2), Q % 2 * 4, 0), 15)) }
 }
 
 /// The eight quads of a plane of two bits, at bit `to` of the codes.
 #[inline(always)]
 pub(super) unsafe fn twos(p: *const u8, to: usize) -> [__m512i; 8] {
     // SAFETY: two lines are readable at `p`, by the caller.
-    std::array::from_fn(|q| unsafe { and(moved(line(p, q / 4), q % 4 * 2, to), 3 << to) })
+    unsafe { vectors!(8, Q => and(moved(line(p, Q / 4), Q % 4 * 2, to), 3 << to)) }
 }
 
 /// The eight quads of a plane of one bit, at bit `to` of the codes.
 #[inline(always)]
 pub(super) unsafe fn ones(p: *const u8, to: usize) -> [__m512i; 8] {
     // SAFETY: a line is readable at `p`, by the caller.
-    std::array::from_fn(|q| unsafe { and(moved(line(p, 0), q, to), 1 << to) })
+    unsafe { vectors!(8, Q => and(moved(line(p, 0), Q, to), 1 << to)) }
 }
 
 /// Both planes of codes together.
 #[inline(always)]
 pub(super) unsafe fn both(a: [__m512i; 8], b: [__m512i; 8]) -> [__m512i; 8] {
     // SAFETY: register operations of the caller's ISA.
-    std::array::from_fn(|q| unsafe { _mm512_or_si512(a[q], b[q]) })
+    unsafe { vectors!(8, Q => _mm512_or_si512(a[Q], b[Q])) }
 }
 
 /// The eight quads of five-bit codes: a line of fifth bits, then four of nibbles.
@@ -104,11 +114,13 @@ pub(super) unsafe fn fives(p: *const u8) -> [__m512i; 8] {
 /// Quads of signed bytes as 16-bit codes of wide activations.
 #[inline(always)]
 pub(super) unsafe fn widened(quads: [__m512i; 8]) -> [__m512i; 16] {
-    std::array::from_fn(|v| {
-        let quad = quads[v / 2];
-        // SAFETY: register operations of the caller's ISA.
-        unsafe { _mm512_srai_epi16::<8>(if v % 2 == 0 { _mm512_slli_epi16::<8>(quad) } else { quad }) }
-    })
+    // SAFETY: register operations of the caller's ISA.
+    unsafe {
+        vectors!(16, V => {
+            let quad = quads[V / 2];
+            _mm512_srai_epi16::<8>(if V % 2 == 0 { _mm512_slli_epi16::<8>(quad) } else { quad })
+        })
+    }
 }
 
 /// What IQ4's codes stand for, plus 128: unsigned bytes.
@@ -127,7 +139,8 @@ pub(super) unsafe fn looked_up(p: *const u8) -> [__m512i; 8] {
     // SAFETY: four lines are readable at `p`, by the caller.
     unsafe {
         let table = _mm512_broadcast_i32x4(_mm_loadu_si128(TABLE.as_ptr().cast()));
-        nibbles(p).map(|quad| _mm512_shuffle_epi8(table, quad))
+        let codes = nibbles(p);
+        vectors!(8, Q => _mm512_shuffle_epi8(table, codes[Q]))
     }
 }
 

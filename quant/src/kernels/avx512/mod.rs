@@ -1,8 +1,10 @@
-//! The table for x86 with AVX-512 F, BW, VL and VNNI: integer tiles over R16 panels, f32 tiles for the rest.
+//! The table for x86 with AVX-512 F, BW, VL and VNNI: integer tiles over R16 panels, float tiles over rows.
 //!
-//! The f32 tiles and row operations are the shared bodies compiled for this ISA; conversions of halves are AVX2's.
+//! Tiles for quantized rows that are not in panels, and row operations, are the shared bodies compiled for this ISA;
+//! conversions of halves are AVX2's. To add a format: its `Decode` in `small` or `supers`, and a line in the list.
 
 mod decode;
+mod float;
 mod group;
 mod lanes;
 mod simd;
@@ -31,24 +33,17 @@ super::tile_f32::f32_tiles!(
 crate::quantize::lanes::encoder!(enable = "avx512f,avx512bw,avx512vl,avx512vnni", lanes = lanes::Avx512Lanes);
 
 /// The AVX-512 table.
-pub(crate) static TABLE: Kernels = Kernels {
-    name: "avx512",
-    supported: crate::isa::has_avx512,
-    cell,
-    rows_cell: cell_f32,
-    vector: vector::OPS,
-    encode,
-};
+pub(crate) static TABLE: Kernels =
+    Kernels { name: "avx512", supported: crate::isa::has_avx512, cell, rows_cell, vector: vector::OPS, encode };
 
-/// The integer cells: activations, and the tile of each format.
-macro_rules! cells {
+/// Tiles of the formats in panels, and `fn panels(DType) -> Option<(activations, tile)>`.
+macro_rules! integers {
     ($($acts:ident: $($dtype:ident $tile:ident $decode:path,)*;)*) => {
-        fn cell(dtype: DType) -> Cell {
-            let (acts, tile): (ActKinds, TileFn) = match dtype {
-                $($(DType::$dtype => (ActKinds { $acts: true, ..ActKinds::default() }, $tile),)*)*
-                DType::F32 | DType::F16 | DType::BF16 => return cell_f32(dtype),
-            };
-            Cell { layout: Layout::R16, acts, prompt_panels: 2, prompt: tile, generated: tile }
+        fn panels(dtype: DType) -> Option<(ActKinds, TileFn)> {
+            match dtype {
+                $($(DType::$dtype => Some((ActKinds { $acts: true, ..ActKinds::default() }, $tile)),)*)*
+                _ => None,
+            }
         }
 
         $($(#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
@@ -58,7 +53,7 @@ macro_rules! cells {
         })*)*
     };
 }
-cells! {
+integers! {
     q8:
         Q4_0 q4_0 small::Q4_0,
         Q4_1 q4_1 small::Q4_1,
@@ -73,4 +68,35 @@ cells! {
     q16:
         Q8_0 q8_0 small::Q8_0,
         Q6_K q6_k supers::Q6K,;
+}
+
+/// Tiles of the floats in rows, and `fn floats(DType) -> Option<tile>`.
+macro_rules! floats {
+    ($($dtype:ident $tile:ident,)*) => {
+        fn floats(dtype: DType) -> Option<TileFn> {
+            match dtype {
+                $(DType::$dtype => Some($tile),)*
+                _ => None,
+            }
+        }
+
+        $(#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+        unsafe fn $tile(t: &Tile<'_>) {
+            // SAFETY: as above.
+            unsafe { float::run::<float::$dtype>(t) }
+        })*
+    };
+}
+floats! { F32 f32, F16 f16, BF16 bf16, }
+
+fn rows_cell(dtype: DType) -> Cell {
+    let shared = cell_f32(dtype);
+    floats(dtype).map_or(shared, |tile| Cell { prompt: tile, generated: tile, ..shared })
+}
+
+fn cell(dtype: DType) -> Cell {
+    panels(dtype).map_or_else(
+        || rows_cell(dtype),
+        |(acts, tile)| Cell { layout: Layout::R16, acts, prompt_panels: 2, prompt: tile, generated: tile },
+    )
 }

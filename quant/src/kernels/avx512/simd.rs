@@ -1,6 +1,7 @@
 //! f32 vectors of AVX-512 F: sixteen lanes.
 
 use crate::kernels::avx2::Avx2;
+use crate::kernels::pairs::Pairs;
 use crate::kernels::simd::Simd;
 use std::arch::x86_64::*;
 
@@ -163,3 +164,69 @@ impl Simd for Avx512 {
         a.mul_add(b, c)
     }
 }
+
+impl Pairs for Avx512 {
+    type I = __m512i;
+
+    #[inline(always)]
+    unsafe fn splat_i32(x: i32) -> __m512i {
+        // SAFETY: the caller has the instruction set.
+        unsafe { _mm512_set1_epi32(x) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_i32(p: *const i32) -> __m512i {
+        // SAFETY: sixteen values are readable at `p`, by the caller.
+        unsafe { _mm512_loadu_si512(p.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_i32(v: __m512i, p: *mut i32) {
+        // SAFETY: sixteen values are writable at `p`, by the caller.
+        unsafe { _mm512_storeu_si512(p.cast(), v) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_i16(v: __m512i, p: *mut i16) {
+        // SAFETY: sixteen values are writable at `p`, by the caller.
+        unsafe { _mm256_storeu_si256(p.cast(), _mm512_cvtepi32_epi16(v)) }
+    }
+
+    #[inline(always)]
+    unsafe fn join(low: __m512i, high: __m512i) -> __m512i {
+        // SAFETY: the caller has the instruction set.
+        unsafe { _mm512_mask_blend_epi16(0xaaaa_aaaa, low, _mm512_slli_epi32::<16>(high)) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot(sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: the caller has the instruction set.
+        unsafe { _mm512_dpwssd_epi32(sum, a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn to_f32(v: __m512i) -> __m512 {
+        // SAFETY: the caller has the instruction set.
+        unsafe { _mm512_cvtepi32_ps(v) }
+    }
+
+    #[inline(always)]
+    unsafe fn round(v: __m512) -> __m512i {
+        // SAFETY: the caller has the instruction set.
+        unsafe { _mm512_cvtps_epi32(v) }
+    }
+
+    #[inline(always)]
+    unsafe fn peak(a: __m512i, v: __m512) -> __m512i {
+        // SAFETY: the caller has the instruction set.
+        unsafe { _mm512_max_epi32(a, _mm512_and_si512(_mm512_castps_si512(v), _mm512_set1_epi32(i32::MAX))) }
+    }
+
+    #[inline(always)]
+    unsafe fn largest(v: __m512i) -> i32 {
+        // SAFETY: the caller has the instruction set.
+        unsafe { _mm512_reduce_max_epi32(v) }
+    }
+}
+
+crate::kernels::page::prompt::by_integers!(Avx512);

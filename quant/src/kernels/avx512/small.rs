@@ -1,6 +1,6 @@
 //! Unpacking of the formats with blocks of 32 weights: a record is a group.
 
-use super::decode::{around, fives, halves, line, looked_up, nibbles, widened};
+use super::decode::{around, fives, halves, line, looked_up, nibbles, vectors, widened};
 use super::group::{Narrow, Wide};
 use super::tile::Decode;
 use crate::kernels::PANEL;
@@ -62,7 +62,7 @@ impl Decode for Q8_0 {
         // SAFETY: group g is inside the panel.
         unsafe {
             let record = panel.add(g * Self::BYTES);
-            let quads = std::array::from_fn(|q| line(record.add(HALVES), q));
+            let quads = vectors!(8, Q => line(record.add(HALVES), Q));
             Wide { codes: widened(quads), scale: halves(record) }
         }
     }

@@ -1,6 +1,6 @@
 //! Unpacking of the formats with blocks of 256 weights: a record has eight groups behind its scales.
 
-use super::decode::{around, both, bytes, fives, halves, looked_up, nibbles, ones, place, six, twos};
+use super::decode::{around, both, bytes, fives, halves, looked_up, nibbles, ones, place, six, twos, vectors};
 use super::group::{Narrow, Wide};
 use super::tile::Decode;
 use crate::kernels::PANEL;
@@ -102,9 +102,9 @@ impl Decode for Q2K {
             let row = _mm512_set4_epi32(0x0c0c_0c0c, 0x0808_0808, 0x0404_0404, 0);
             let codes = twos(record.add(2 * HALVES + 16 * PANEL + g * 2 * LINE), 0);
             Narrow {
-                codes: std::array::from_fn(|q| _mm512_shuffle_epi8(tables[q / 4], _mm512_or_si512(codes[q], row))),
+                codes: vectors!(8, Q => _mm512_shuffle_epi8(tables[Q / 4], _mm512_or_si512(codes[Q], row))),
                 scale: [d],
-                min: parts.map(|s| times(dmin, _mm512_srli_epi32::<4>(s))),
+                min: vectors!(2, H => times(dmin, _mm512_srli_epi32::<4>(parts[H]))),
             }
         }
     }
@@ -123,13 +123,13 @@ impl Decode for Q3K {
         unsafe {
             let (record, g) = place::<Self>(panel, g);
             let (d, low) = (halves(record), record.add(HALVES));
-            let scale: [__m512; 2] = std::array::from_fn(|h| {
-                let number = six(low, low.add(8 * PANEL), 2 * g + h);
+            let scale = vectors!(2, H => {
+                let number = six(low, low.add(8 * PANEL), 2 * g + H);
                 times(d, _mm512_sub_epi32(number, _mm512_set1_epi32(32)))
             });
             let lines = record.add(HALVES + 12 * PANEL + g * 3 * LINE);
             let codes = both(ones(lines, 2), twos(lines.add(LINE), 0));
-            Narrow { codes, scale, min: scale.map(|s| around(4.0, s)) }
+            Narrow { codes, scale, min: vectors!(2, H => around(4.0, scale[H])) }
         }
     }
 }
@@ -157,14 +157,14 @@ impl Decode for Q6K {
         // SAFETY: group g is inside the panel.
         unsafe {
             let (record, g) = place::<Self>(panel, g);
-            let scales: [__m512i; 2] = std::array::from_fn(|h| scale16(record.add(HALVES + (2 * g + h) * PANEL)));
+            let scales = vectors!(2, H => scale16(record.add(HALVES + (2 * g + H) * PANEL)));
             let lines = record.add(HALVES + 16 * PANEL + g * 6 * LINE);
             let codes = both(twos(lines, 4), nibbles(lines.add(2 * LINE)));
             let (byte, center) = (_mm512_set1_epi16(0xff), _mm512_set1_epi16(32));
-            let codes = std::array::from_fn(|v| {
-                let quad = codes[v / 2];
-                let pair = if v % 2 == 0 { _mm512_and_si512(quad, byte) } else { _mm512_srli_epi16::<8>(quad) };
-                _mm512_mullo_epi16(_mm512_sub_epi16(pair, center), scales[v / 8])
+            let codes = vectors!(16, V => {
+                let quad = codes[V / 2];
+                let pair = if V % 2 == 0 { _mm512_and_si512(quad, byte) } else { _mm512_srli_epi16::<8>(quad) };
+                _mm512_mullo_epi16(_mm512_sub_epi16(pair, center), scales[V / 8])
             });
             Wide { codes, scale: halves(record) }
         }

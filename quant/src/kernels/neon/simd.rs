@@ -148,3 +148,5 @@ impl Simd for Neon {
         a.mul_add(b, c)
     }
 }
+
+crate::kernels::page::prompt::by_floats!(Neon);

@@ -19,17 +19,83 @@ pub(crate) const ROWS: usize = 6;
 /// What [`attend`] reads and writes; the number of rows is a multiple of [`ROWS`], the width of 64.
 pub(crate) struct PromptArgs<'a> {
     pub rows: QueryRows<'a>,
-    /// `[PAGE, width]` keys; those that no row sees may be anything.
-    pub keys: &'a [f32],
-    /// `[PAGE, width]` values.
-    pub values: &'a [f32],
+    /// Whether arithmetic is that of floats; as it was for the queries.
+    pub exact: bool,
+    /// `[PAGE, width]` keys, which are lost; those that no row sees may be anything.
+    pub keys: &'a mut [f32],
+    /// `[PAGE, width]` values, likewise.
+    pub values: &'a mut [f32],
     /// Scratch: `[width, PAGE]`.
     pub turned: &'a mut [f32],
     /// Scratch: `[rows, PAGE]`.
     pub weights: &'a mut [f32],
     /// Scratch: `[rows]`.
     pub keep: &'a mut [f32],
+    /// Scratch: `[rows]`.
+    pub factor: &'a mut [f32],
 }
+
+/// How an instruction set goes about it: in floats ([`attend`]), or, unless it must be exact, in integers
+/// (`integer.rs`).
+pub(crate) trait Prompt {
+    /// Turns scaled queries into the form that `page` reads, in place.
+    ///
+    /// # Safety
+    /// The instruction set is there; the rows are `width` long, a multiple of 64.
+    unsafe fn queries(q: &mut [f32], width: usize, exact: bool);
+    /// Folds one page into the state of each row.
+    ///
+    /// # Safety
+    /// The instruction set is there, and the arguments fit.
+    unsafe fn page(args: PromptArgs<'_>);
+}
+
+/// Implements [`Prompt`] by floats.
+macro_rules! by_floats {
+    ($isa:ty) => {
+        impl crate::kernels::page::Prompt for $isa {
+            #[inline(always)]
+            unsafe fn queries(_: &mut [f32], _: usize, _: bool) {}
+
+            #[inline(always)]
+            unsafe fn page(args: crate::kernels::page::PromptArgs<'_>) {
+                // SAFETY: passed on to the caller.
+                unsafe { crate::kernels::page::prompt::attend::<$isa>(args) }
+            }
+        }
+    };
+}
+pub(crate) use by_floats;
+
+/// Implements [`Prompt`] by integers where floats are not asked for.
+#[cfg(target_arch = "x86_64")]
+macro_rules! by_integers {
+    ($isa:ty) => {
+        impl crate::kernels::page::Prompt for $isa {
+            #[inline(always)]
+            unsafe fn queries(q: &mut [f32], width: usize, exact: bool) {
+                if !exact {
+                    // SAFETY: passed on to the caller.
+                    unsafe { crate::kernels::page::integer::queries::<$isa>(q, width) }
+                }
+            }
+
+            #[inline(always)]
+            unsafe fn page(args: crate::kernels::page::PromptArgs<'_>) {
+                // SAFETY: passed on to the caller.
+                unsafe {
+                    if args.exact {
+                        crate::kernels::page::prompt::attend::<$isa>(args)
+                    } else {
+                        crate::kernels::page::integer::attend::<$isa>(args)
+                    }
+                }
+            }
+        }
+    };
+}
+#[cfg(target_arch = "x86_64")]
+pub(crate) use by_integers;
 
 impl PromptArgs<'_> {
     pub(crate) fn fits(&self) -> bool {
@@ -38,7 +104,7 @@ impl PromptArgs<'_> {
             && n.is_multiple_of(ROWS)
             && width.is_multiple_of(64)
             && [self.keys.len(), self.values.len(), self.turned.len()] == [PAGE * width; 3]
-            && (self.weights.len(), self.keep.len()) == (n * PAGE, n)
+            && [self.weights.len(), self.keep.len(), self.factor.len()] == [n * PAGE, n, n]
     }
 }
 
@@ -48,7 +114,7 @@ impl PromptArgs<'_> {
 /// The instruction set of S is there, and the arguments fit.
 #[inline(always)]
 pub(crate) unsafe fn attend<S: Simd>(args: PromptArgs<'_>) {
-    let PromptArgs { rows, keys, values, turned, weights, keep } = args;
+    let PromptArgs { rows, keys, values, turned, weights, keep, .. } = args;
     let width = rows.width;
     // SAFETY: passed on to the caller; tiles are inside what fits.
     unsafe {
