@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs the tests of lapwing-quant as an aarch64 program under qemu, on three models of CPU: with everything (max), with
 # dotprod but no i8mm (neoverse-n1), with plain NEON only (cortex-a72); then whole models (tests/isa_models.rs)
-# on the first of them, which has every table.
+# on the first of them, which has every table. The quantizers, which are the same on all, are tested on the first only.
 #
 #     scripts/test-neon.sh [arguments of cargo test, for lapwing-quant]
 #     LAPWING_NEON_CPUS="cortex-a72" LAPWING_NEON_MODELS=no scripts/test-neon.sh
@@ -37,7 +37,8 @@ export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_RUSTFLAGS=-Clink-self-contained=y
 # The kernel tables that a CPU model must have.
 tables() {
     case $1 in
-    max | neoverse-n1 | cortex-a76) echo "neon-dotprod,neon,scalar" ;;
+    max) echo "neon-i8mm,neon-dotprod,neon,scalar" ;;
+    neoverse-n1 | cortex-a76) echo "neon-dotprod,neon,scalar" ;;
     cortex-a53 | cortex-a72) echo "neon,scalar" ;;
     *)
         echo "test-neon: do not know which tables $1 has; add it to scripts/test-neon.sh" >&2
@@ -56,9 +57,12 @@ emulated() {
 }
 
 cpus=${LAPWING_NEON_CPUS:-max neoverse-n1 cortex-a72}
+quantizers="--test quantize"
 for cpu in $cpus; do
     echo "== $cpu" >&2
-    emulated "$cpu" -p lapwing-quant --tests "$@"
+    # shellcheck disable=SC2086 # two words, or none
+    emulated "$cpu" -p lapwing-quant --lib --test formats $quantizers "$@"
+    quantizers=
 done
 if [ "${LAPWING_NEON_MODELS:-yes}" = yes ]; then
     cpu=${cpus%% *}

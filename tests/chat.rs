@@ -378,7 +378,7 @@ mod at_a_terminal {
         let env = [("HOME", home), ("XDG_STATE_HOME", home), ("NO_COLOR", "1")];
         let model = model("dense-bf16");
         let args = [&["chat", "-m", &model, "-s", "3", "-t", "1"], args].concat();
-        let terminal = Terminal::start(env!("CARGO_BIN_EXE_lapwing"), &args, &env);
+        let mut terminal = Terminal::start(env!("CARGO_BIN_EXE_lapwing"), &args, &env);
         terminal.waits_until("the prompt", |shown| shown.trim_end().ends_with(">>>"));
         terminal
     }

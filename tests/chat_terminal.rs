@@ -2,133 +2,71 @@
 #![cfg(unix)]
 
 mod common;
+#[path = "common/terminal.rs"]
+mod terminal;
 
 use common::fixture;
-use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
-use std::io::{Read, Write};
-use std::num::NonZero;
+use std::ops::{Deref, DerefMut};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use terminal::Terminal;
 
-const COLUMNS: u16 = 60;
-const ROWS: u16 = 20;
+/// Rows and columns.
+const SIZE: (u16, u16) = (20, 60);
 /// The prompt at the start of its line.
 const PROMPT: &str = ">>> ";
 /// Short answers at once.
 const SHORT: [&str; 3] = ["--no-think", "-n", "3"];
-/// No machine is that slow; a test that waits this long has failed.
-const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What the terminal shows, and all bytes it ever got.
-struct Shown {
-    screen: vt100::Parser,
-    log: Vec<u8>,
+/// `lapwing chat` at a small terminal.
+struct Session(Terminal);
+
+impl Deref for Session {
+    type Target = Terminal;
+    fn deref(&self) -> &Terminal {
+        &self.0
+    }
 }
 
-/// The program at a terminal.
-struct Session {
-    shown: Arc<Mutex<Shown>>,
-    keyboard: Box<dyn Write + Send>,
-    child: Box<dyn Child + Send + Sync>,
-    terminal: Box<dyn MasterPty + Send>,
-    /// How the terminal was before.
-    modes: String,
+impl DerefMut for Session {
+    fn deref_mut(&mut self) -> &mut Terminal {
+        &mut self.0
+    }
 }
 
 impl Session {
     /// Starts `lapwing chat`, which keeps its history under `state`, and waits until it is ready.
     fn start(state: &Path, args: &[&str], variables: &[(&str, &str)]) -> Self {
-        let size = PtySize { rows: ROWS, cols: COLUMNS, ..PtySize::default() };
-        let pair = native_pty_system().openpty(size).expect("a pseudo-terminal");
-        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_lapwing"));
-        command.args(["chat", "-m"]);
-        command.arg(fixture("dense-bf16.gguf"));
-        command.args(["--seed", "1", "-t", "1"]);
-        command.args(args);
-        for name in ["NO_COLOR", "VISUAL", "EDITOR", "LAPWING_ISA"] {
-            command.env_remove(name);
-        }
-        command.env("TERM", "xterm-256color");
-        for name in ["HOME", "XDG_STATE_HOME"] {
-            command.env(name, state);
-        }
-        variables.iter().for_each(|(name, value)| command.env(name, value));
-        let modes = format!("{:?}", pair.master.get_termios());
-        let child = pair.slave.spawn_command(command).expect("the program starts");
-        let mut output = pair.master.try_clone_reader().expect("its output");
-        let keyboard = pair.master.take_writer().expect("its input");
-        let shown = Arc::new(Mutex::new(Shown { screen: emulated(), log: vec![] }));
-        let copy = Arc::clone(&shown);
-        std::thread::spawn(move || {
-            let mut bytes = [0; 4096];
-            while let Ok(read @ 1..) = output.read(&mut bytes) {
-                let mut shown = copy.lock().unwrap_or_else(PoisonError::into_inner);
-                shown.screen.process(&bytes[..read]);
-                shown.log.extend_from_slice(&bytes[..read]);
-            }
-        });
-        let mut session = Self { shown, keyboard, child, terminal: pair.master, modes };
-        session.wait_for_prompt();
+        let model = fixture("dense-bf16.gguf");
+        let model = model.to_str().expect("a UTF-8 path");
+        let args = [&["chat", "-m", model, "--seed", "1", "-t", "1"], args].concat();
+        let state = state.to_str().expect("a UTF-8 path");
+        let variables = [&[("HOME", state), ("XDG_STATE_HOME", state)], variables].concat();
+        let mut session = Self(Terminal::of_size(SIZE, env!("CARGO_BIN_EXE_lapwing"), &args, &variables));
+        session.waits_for_prompt();
         session
-    }
-
-    fn shown(&self) -> MutexGuard<'_, Shown> {
-        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn press(&mut self, keys: &str) {
-        self.keyboard.write_all(keys.as_bytes()).and_then(|()| self.keyboard.flush()).expect("the terminal is there");
-    }
-
-    /// Waits until the terminal is as wanted.
-    fn wait(&mut self, what: &str, is_so: impl Fn(&Shown) -> bool) {
-        let started = Instant::now();
-        while !is_so(&self.shown()) {
-            let ended = self.child.try_wait().expect("it can be asked").is_some();
-            if ended || started.elapsed() > PATIENCE {
-                // What it wrote last may be on its way.
-                std::thread::sleep(Duration::from_millis(200));
-                let shown = self.shown();
-                assert!(
-                    is_so(&shown),
-                    "waiting for {what} (the program {}); on the screen:\n{}\ncursor {:?}",
-                    if ended { "has ended" } else { "goes on" },
-                    shown.screen.screen().contents(),
-                    shown.screen.screen().cursor_position()
-                );
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
     }
 
     /// Waits until the last line of the screen is the prompt with this typed text, the cursor in this column behind
     /// the prompt.
-    fn wait_for_line(&mut self, text: &str, column: usize) {
+    fn waits_for_line(&mut self, text: &str, column: usize) {
         let expected = format!("{PROMPT}{text}");
-        self.wait(&format!("{expected:?}, column {column}"), |shown| {
-            let (row, cursor) = shown.screen.screen().cursor_position();
-            row_text(shown, row).trim_end() == expected.trim_end() && usize::from(cursor) == PROMPT.len() + column
+        self.waits(&format!("{expected:?}, column {column}"), |shown| {
+            shown.line() == (expected.trim_end().to_owned(), PROMPT.len() + column)
         });
     }
 
     /// Waits for an empty prompt.
-    fn wait_for_prompt(&mut self) {
-        self.wait_for_line("", 0);
+    fn waits_for_prompt(&mut self) {
+        self.waits_for_line("", 0);
     }
 
-    /// Presses keys, of which the last sends a message, and returns what was printed until the next prompt.
+    /// Types keys, of which the last sends a message, and returns what was printed until the next prompt.
     fn send(&mut self, keys: &str) -> String {
-        let before = self.shown().log.len();
-        self.press(keys);
-        self.wait("the next prompt", |shown| {
-            let (row, cursor) = shown.screen.screen().cursor_position();
-            shown.log[before..].contains(&b'\n')
-                && row_text(shown, row).trim_end() == PROMPT.trim_end()
-                && usize::from(cursor) == PROMPT.len()
-        });
-        String::from_utf8_lossy(&self.shown().log[before..]).replace('\r', "")
+        let before = self.look().log.len();
+        self.types(keys);
+        let empty = (PROMPT.trim_end().to_owned(), PROMPT.len());
+        self.waits("the next prompt", |shown| shown.log[before..].contains(&b'\n') && shown.line() == empty);
+        String::from_utf8_lossy(&self.look().log[before..]).replace('\r', "")
     }
 
     /// The prompt of the last message, as the model read it.
@@ -139,38 +77,11 @@ impl Session {
         shown[begin..end].to_owned()
     }
 
-    /// Waits for the end of the program, which must be a good one and leave the terminal as it was.
-    fn wait_for_end(mut self) {
-        let started = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().expect("it can be asked") {
-                assert!(status.success(), "{status}");
-                return assert_eq!(
-                    format!("{:?}", self.terminal.get_termios()),
-                    self.modes,
-                    "the terminal is as before"
-                );
-            }
-            assert!(started.elapsed() < PATIENCE, "it does not end");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+    /// Waits for the end of the program, which must be a good one.
+    fn ends_well(self) {
+        let (status, shown) = self.0.ends();
+        assert!(status.success(), "{status}: {shown}");
     }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        let _ended_already = self.child.kill();
-        let _reaped = self.child.wait();
-    }
-}
-
-fn emulated() -> vt100::Parser {
-    let size = |n| NonZero::new(n).expect("a terminal has rows and columns");
-    vt100::Parser::new(size(ROWS), size(COLUMNS), 0)
-}
-
-fn row_text(shown: &Shown, row: u16) -> String {
-    shown.screen.screen().rows(0, COLUMNS).nth(usize::from(row)).unwrap_or_default()
 }
 
 fn folder() -> tempfile::TempDir {
@@ -181,13 +92,13 @@ fn folder() -> tempfile::TempDir {
 fn a_paste_of_200_lines_is_one_message() {
     let state = folder();
     let mut chat = Session::start(state.path(), &SHORT, &[]);
-    chat.wait("pasting to be asked for", |shown| shown.screen.screen().bracketed_paste());
+    chat.waits("pasting to be asked for", |shown| shown.screen.screen().bracketed_paste());
     let lines: Vec<String> = (1..=200).map(|n| if n % 50 == 0 { "\\".to_owned() } else { format!("p{n}") }).collect();
-    chat.press(&format!("see \x1b[200~{}\x1b[201~", lines.join("\r")));
-    chat.wait_for_line("see [pasted text 1, 200 lines]", 30);
+    chat.types(&format!("see \x1b[200~{}\x1b[201~", lines.join("\r")));
+    chat.waits_for_line("see [pasted text 1, 200 lines]", 30);
     // It was not sent: more can be said about it.
-    chat.press(": why\x1b[200~ this\x1b[201~");
-    chat.wait_for_line("see [pasted text 1, 200 lines]: why this", 40);
+    chat.types(": why\x1b[200~ this\x1b[201~");
+    chat.waits_for_line("see [pasted text 1, 200 lines]: why this", 40);
     chat.send("?\r");
     let prompt = chat.last_prompt();
     assert_eq!(prompt.matches("<|im_start|>user").count(), 1, "{prompt}");
@@ -199,19 +110,19 @@ fn a_paste_of_200_lines_is_one_message() {
 fn wide_characters_are_edited_right() {
     let state = folder();
     let mut chat = Session::start(state.path(), &SHORT, &[]);
-    chat.press("ab漢字é");
-    chat.wait_for_line("ab漢字é", 7);
-    chat.press("\x1b[D\x1b[D");
-    chat.wait_for_line("ab漢字é", 4);
-    chat.press("\x7f");
-    chat.wait_for_line("ab字é", 2);
-    chat.press("한");
-    chat.wait_for_line("ab한字é", 4);
+    chat.types("ab漢字é");
+    chat.waits_for_line("ab漢字é", 7);
+    chat.types("\x1b[D\x1b[D");
+    chat.waits_for_line("ab漢字é", 4);
+    chat.types("\x7f");
+    chat.waits_for_line("ab字é", 2);
+    chat.types("한");
+    chat.waits_for_line("ab한字é", 4);
     // An accent of its own goes with its letter.
-    chat.press("\x05e\u{301}x");
-    chat.wait_for_line("ab한字ée\u{301}x", 9);
-    chat.press("\x7f\x7f");
-    chat.wait_for_line("ab한字é", 7);
+    chat.types("\x05e\u{301}x");
+    chat.waits_for_line("ab한字ée\u{301}x", 9);
+    chat.types("\x7f\x7f");
+    chat.waits_for_line("ab한字é", 7);
     chat.send("\r");
     let prompt = chat.last_prompt();
     assert!(prompt.ends_with("user\nab한字é"), "{prompt:?}");
@@ -239,16 +150,16 @@ fn messages_of_several_lines() {
 fn ctrl_c_clears_and_leaves() {
     let state = folder();
     let mut chat = Session::start(state.path(), &SHORT, &[]);
-    chat.press("first line\x1b\rsecond");
-    chat.wait("two lines", |shown| shown.screen.screen().contents().ends_with("\nsecond"));
-    chat.press("\x03");
-    chat.wait_for_prompt();
-    chat.press("\x03");
-    chat.wait_for_end();
+    chat.types("first line\x1b\rsecond");
+    chat.waits("two lines", |shown| shown.text().ends_with("\nsecond"));
+    chat.types("\x03");
+    chat.waits_for_prompt();
+    chat.types("\x03");
+    chat.ends_well();
 
     let mut chat = Session::start(state.path(), &SHORT, &[]);
-    chat.press("\x04");
-    chat.wait_for_end();
+    chat.types("\x04");
+    chat.ends_well();
 }
 
 #[test]
@@ -259,16 +170,16 @@ fn messages_are_recalled_in_the_next_session() {
     chat.send("remember\x1b\rboth lines\r");
     chat.send("/set nohistory\r");
     chat.send("forget this\r");
-    chat.press("\x04");
-    chat.wait_for_end();
+    chat.types("\x04");
+    chat.ends_well();
     let file = std::fs::metadata(state.path().join("lapwing/history")).expect("the history");
     assert_eq!(file.permissions().mode() & 0o777, 0o600, "only the user may read it");
 
     let mut chat = Session::start(state.path(), &SHORT, &[]);
-    chat.press("\x1b[A");
-    chat.wait_for_line("/set nohistory", 14);
-    chat.press("\x1b[A");
-    chat.wait("the message before", |shown| shown.screen.screen().contents().ends_with(">>> remember\nboth lines"));
+    chat.types("\x1b[A");
+    chat.waits_for_line("/set nohistory", 14);
+    chat.types("\x1b[A");
+    chat.waits("the message before", |shown| shown.text().ends_with(">>> remember\nboth lines"));
 }
 
 #[test]
@@ -276,43 +187,43 @@ fn tab_completes() {
     let state = folder();
     std::fs::write(state.path().join("unlike any other.txt"), "x").expect("a file");
     let mut chat = Session::start(state.path(), &SHORT, &[]);
-    chat.press("/sho\t");
-    chat.wait_for_line("/show ", 6);
-    chat.press("para\t");
-    chat.wait_for_line("/show parameters", 16);
-    chat.press("\x03/read ~/unl\t");
-    chat.wait_for_line("/read ~/unlike any other.txt", 28);
+    chat.types("/sho\t");
+    chat.waits_for_line("/show ", 6);
+    chat.types("para\t");
+    chat.waits_for_line("/show parameters", 16);
+    chat.types("\x03/read ~/unl\t");
+    chat.waits_for_line("/read ~/unlike any other.txt", 28);
 }
 
 #[test]
 fn vi_keys_where_wanted() {
     let state = folder();
     let mut chat = Session::start(state.path(), &[&SHORT[..], &["--vi"]].concat(), &[]);
-    chat.press("hello\x1b");
-    chat.wait_for_line("hello", 4);
-    chat.press("0x");
-    chat.wait_for_line("ello", 0);
-    chat.press("A\x1b[200~ 42\x1b[201~");
-    chat.wait_for_line("ello 42", 7);
+    chat.types("hello\x1b");
+    chat.waits_for_line("hello", 4);
+    chat.types("0x");
+    chat.waits_for_line("ello", 0);
+    chat.types("A\x1b[200~ 42\x1b[201~");
+    chat.waits_for_line("ello 42", 7);
 }
 
 #[test]
 fn ctrl_g_opens_the_editor() {
     let state = folder();
     let mut chat = Session::start(state.path(), &SHORT, &[("EDITOR", "printf ' and more\\n' >>")]);
-    chat.press("draft");
-    chat.wait_for_line("draft", 5);
-    chat.press("\x07");
-    chat.wait_for_line("draft and more", 14);
-    chat.press("\x07");
-    chat.wait_for_line("draft and more and more", 23);
+    chat.types("draft");
+    chat.waits_for_line("draft", 5);
+    chat.types("\x07");
+    chat.waits_for_line("draft and more", 14);
+    chat.types("\x07");
+    chat.waits_for_line("draft and more and more", 23);
     chat.send("\r");
     assert!(chat.last_prompt().ends_with("user\ndraft and more and more"));
 
     let mut chat = Session::start(state.path(), &SHORT, &[("VISUAL", "false")]);
-    chat.press("draft\x07");
-    chat.wait_for_line("draft", 5);
-    let told = chat.shown().screen.screen().contents().contains("error: the editor \"false\" failed");
+    chat.types("draft\x07");
+    chat.waits_for_line("draft", 5);
+    let told = chat.shown().contains("error: the editor \"false\" failed");
     assert!(told, "and the text is still there");
 }
 
@@ -320,8 +231,8 @@ fn ctrl_g_opens_the_editor() {
 fn what_is_typed_during_an_answer_is_kept() {
     let state = folder();
     let mut chat = Session::start(state.path(), &["--no-think", "-n", "40"], &[]);
-    chat.press("question\rahead");
-    chat.wait_for_line("ahead", 5);
+    chat.types("question\rahead");
+    chat.waits_for_line("ahead", 5);
 }
 
 /// The printed text without styles, each line break a space.
@@ -367,7 +278,7 @@ fn a_summary_takes_the_place_of_thinking() {
     let mut chat = thinking(state.path(), &["--thinking", "summary", "-n", "12"], &[]);
     let answer = chat.send("hello\r");
     assert!(answer.contains("\x1b[2mthinking, 2 tokens, 0 s"), "{answer:?}");
-    let screen = chat.shown().screen.screen().contents();
+    let screen = chat.shown();
     assert!(!screen.contains("thinking, ") && screen.contains("thought for "), "{screen}");
 }
 
@@ -375,13 +286,13 @@ fn a_summary_takes_the_place_of_thinking() {
 fn esc_ends_the_thinking_and_the_terminal_is_as_before() {
     let state = folder();
     let mut chat = thinking(state.path(), &["-n", "4000", "-c", "8192", "--no-loop-guard", "--ignore-eos"], &[]);
-    let at = chat.shown().log.len();
-    chat.press("hello\r");
-    chat.wait("thinking", |shown| String::from_utf8_lossy(&shown.log[at..]).contains("\x1b[2m"));
-    chat.press("\x1b");
-    chat.wait("the end of thinking", |shown| unstyled(&shown.log[at..]).contains("Considering the limited time"));
-    chat.press("\x03");
-    chat.wait_for_prompt();
-    chat.press("\x04");
-    chat.wait_for_end();
+    let at = chat.look().log.len();
+    chat.types("hello\r");
+    chat.waits("thinking", |shown| String::from_utf8_lossy(&shown.log[at..]).contains("\x1b[2m"));
+    chat.types("\x1b");
+    chat.waits("the end of thinking", |shown| unstyled(&shown.log[at..]).contains("Considering the limited time"));
+    chat.types("\x03");
+    chat.waits_for_prompt();
+    chat.types("\x04");
+    chat.ends_well();
 }

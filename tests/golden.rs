@@ -8,7 +8,9 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use common::{Array, Figures, LLAMA_CPP, ROUNDED, argmax, fixture, kl_divergence, loud, max_abs_diff, shared};
+use common::{
+    Array, Figures, LLAMA_CPP, LLAMA_CPP_FORMATS, ROUNDED, argmax, fixture, kl_divergence, loud, max_abs_diff, shared,
+};
 
 /// Largest |difference| from exact arithmetic on files whose weights are exact.
 const EXACT: f64 = 2e-3;
@@ -172,6 +174,26 @@ fn golden_quantized_checkpoints_beat_llama_cpp() {
                 if ours >= bound || ours.is_nan() {
                     worse.push(format!("{name} {quant} {prompt} {isa}: {ours:.2e}, llama.cpp {bound:.2e}"));
                 }
+            }
+        }
+    }
+    assert!(worse.is_empty(), "not below llama.cpp's KL divergence:\n{}", worse.join("\n"));
+}
+
+/// Every format, against the scalar table with f32 keys and values, which is exact up to f32 rounding.
+#[test]
+fn golden_formats_beat_llama_cpp() {
+    let Some(golden) = shared("golden_formats_beat_llama_cpp").map(|dir| dir.join("golden")) else { return };
+    let ids = Figures::read(case(&golden, "dense-tied", "golden.safetensors")).ids("p2.ids");
+    let isas: Vec<&str> = isas().into_iter().filter(|isa| *isa != "scalar").collect();
+    let mut worse = Vec::new();
+    for (format, bound) in LLAMA_CPP_FORMATS {
+        let model = case(&golden, "formats", &format!("dense-tied-{format}.gguf"));
+        let exact = logits(&model, &ids, ids.len(), &[&["--isa", "scalar"], &F32_KV[..]].concat());
+        for isa in &isas {
+            let ours = divergence(&model, &ids, &exact, &["--isa", isa]);
+            if ours >= bound || ours.is_nan() {
+                worse.push(format!("{format} {isa}: {ours:.2e}, llama.cpp {bound:.2e}"));
             }
         }
     }

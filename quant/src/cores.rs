@@ -5,12 +5,16 @@
 //! mask, no more than the cgroup's CPU quota.
 //!
 //! * Linux: sysfs and procfs, read as text (`cores/linux.rs`, `cores/quota.rs`), tested on made-up trees.
-//! * macOS: `sysctl` counts; threads cannot be pinned there, and the ids are only a count.
-//! * Windows: `GetLogicalProcessorInformationEx` (`cores/windows.rs`), first processor group only; no pinning.
+//! * macOS: `sysctl` counts, and the ids are only a count; threads cannot be pinned there, but are given the class of
+//!   work that performance cores do.
+//! * Windows: `GetLogicalProcessorInformationEx`, and CPU sets to pin with (`cores/windows.rs`), first processor group
+//!   only.
 //! * Elsewhere, or when nothing can be read: as many cores as `std::thread::available_parallelism` says.
 
 #[cfg(any(target_os = "linux", target_os = "android", test))]
 mod linux;
+#[cfg(target_os = "macos")]
+mod macos;
 #[cfg(any(target_os = "linux", target_os = "android", test))]
 mod quota;
 #[cfg(any(windows, test))]
@@ -125,25 +129,7 @@ fn platform() -> Option<Cores> {
 
 #[cfg(target_os = "macos")]
 fn platform() -> Option<Cores> {
-    let physical = sysctl(c"hw.physicalcpu")?;
-    // Absent on machines whose cores are all alike.
-    let perf = sysctl(c"hw.perflevel0.physicalcpu").unwrap_or(physical).min(physical);
-    let logical = sysctl(c"hw.logicalcpu").unwrap_or(physical);
-    Some(Cores { perf: (0..perf).collect(), all_physical: (0..physical).collect(), logical, quota: None })
-}
-
-/// A positive 32-bit number of the kernel's.
-#[cfg(target_os = "macos")]
-fn sysctl(name: &std::ffi::CStr) -> Option<usize> {
-    let mut value: libc::c_int = 0;
-    let mut size = size_of::<libc::c_int>();
-    let out = (&raw mut value).cast();
-    // SAFETY: `name` ends with a zero byte, `out` points to `size` writable bytes, and nothing is set.
-    let rc = unsafe { libc::sysctlbyname(name.as_ptr(), out, &raw mut size, std::ptr::null_mut(), 0) };
-    if rc != 0 || size != size_of::<libc::c_int>() {
-        return None;
-    }
-    usize::try_from(value).ok().filter(|&n| n > 0)
+    macos::cores()
 }
 
 #[cfg(windows)]
@@ -165,24 +151,34 @@ pub fn is_allowed(cpu: usize) -> bool {
     cpu < parallelism()
 }
 
-/// Keeps the calling thread on one logical CPU. False when the system refuses or has no such thing (all but Linux).
-#[cfg(any(target_os = "linux", target_os = "android"))]
+/// Keeps the calling thread on one logical CPU. False when the system refuses or has no such thing (macOS, which is
+/// only told that the thread is worth a performance core, and small systems).
 pub fn pin_current_thread(cpu: usize) -> bool {
-    if cpu >= 8 * size_of::<libc::cpu_set_t>() {
-        return false;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    return linux::keep_thread(&[cpu]);
+    #[cfg(windows)]
+    return windows::keep_thread(cpu);
+    #[cfg(target_os = "macos")]
+    macos::ask_for_performance();
+    #[cfg(not(any(target_os = "linux", target_os = "android", windows)))]
+    {
+        let _ = cpu;
+        false
     }
-    // SAFETY: `cpu_set_t` is a bit set of integers, for which all zeros is a value.
-    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    // SAFETY: `cpu` is below the number of bits of `set`.
-    unsafe { libc::CPU_SET(cpu, &mut set) };
-    // SAFETY: the pointer is to a whole `cpu_set_t` of the size given; 0 is the calling thread.
-    unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) == 0 }
 }
 
-/// Keeps the calling thread on one logical CPU. False when the system refuses or has no such thing (all but Linux).
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub fn pin_current_thread(_cpu: usize) -> bool {
-    false
+/// Keeps this process to these logical CPUs: threads that are started from now on, by the calling thread or by one that
+/// it started. False when the system refuses or has no such thing.
+pub fn hold(cpus: &[usize]) -> bool {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    return linux::keep_thread(cpus);
+    #[cfg(windows)]
+    return windows::keep_process(cpus);
+    #[cfg(not(any(target_os = "linux", target_os = "android", windows)))]
+    {
+        let _ = cpus;
+        false
+    }
 }
 
 #[cfg(test)]

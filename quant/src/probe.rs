@@ -1,8 +1,9 @@
 //! Measures how fast the threads of a pool read memory: the ceiling of token generation.
 //!
 //! The only timing in this crate. Its result is a report about the machine; no result of a model is computed from it.
-//! [`rates`] measures the kernels themselves.
+//! [`rates`] measures the kernels themselves, [`peaks`] what the instruction set could do at most.
 
+pub mod peaks;
 pub mod rates;
 
 use crate::buffer::Aligned;

@@ -11,8 +11,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Weight bytes that a thread takes at once.
 const CHUNK: usize = 128 << 10;
-/// Activation rows that a prompt tile takes at once: their int8 codes stay in L2 beside a panel.
-const ROW_BLOCK: usize = 128;
+/// Most activation rows that a tile takes at once.
+const ROW_BLOCK: usize = 512;
+
+/// Activation rows that a tile takes at once: their codes stay in L2 beside a panel, where they meet a panel's codes. A
+/// matrix unit has the panel's weights as bf16 first, which is much work for few rows.
+fn row_block(cell: &Cell) -> usize {
+    if cell.acts.bf16 { ROW_BLOCK } else { 128 }
+}
 
 /// A `[rows, cols]` matrix of one format. Immutable; keeps the table it was arranged for.
 pub struct Weight {
@@ -81,7 +87,7 @@ impl Weight {
         let panels = self.panels();
         team.each(panels.div_ceil(16), |chunk| {
             for p in chunk * 16..panels.min(chunk * 16 + 16) {
-                let (bytes, _) = self.panel(p);
+                let (bytes, _) = self.panel(p, 1);
                 let row = bytes.chunks_exact(self.row_bytes).position(|row| !formats::is_finite(self.dtype, row));
                 if let Some(r) = row {
                     first.fetch_min(p * PANEL + r, Ordering::Relaxed);
@@ -134,9 +140,10 @@ impl Weight {
         self.rows.div_ceil(PANEL)
     }
 
-    fn panel(&self, p: usize) -> (&[u8], usize) {
-        let rows = PANEL.min(self.rows - p * PANEL);
-        let stored = if self.cell.layout == Layout::R16 { PANEL } else { rows };
+    /// The bytes of `n` panels from `p` on, as far as there are so many, and their rows.
+    fn panel(&self, p: usize, n: usize) -> (&[u8], usize) {
+        let rows = (n * PANEL).min(self.rows - p * PANEL);
+        let stored = if self.cell.layout == Layout::R16 { rows.next_multiple_of(PANEL) } else { rows };
         (&self.bytes[p * PANEL * self.row_bytes..][..stored * self.row_bytes], rows)
     }
 }
@@ -201,7 +208,8 @@ fn plan<'a>(acts: &'a Acts, product: &'a mut Product<'_>, chunks: &mut usize) ->
     let acts: Vec<ActRow<'a>> = taken.into_iter().map(|i| acts.row(i)).collect();
     assert_eq!(product.out.len(), acts.len() * weight.rows, "room for the results of a product");
     assert!(acts.iter().enumerate().all(|(i, a)| a.serves(weight.cell.acts, weight.cols, i < prompt)));
-    let panels_per_chunk = (CHUNK / (PANEL * weight.row_bytes)).clamp(1, 16);
+    let panels_per_chunk =
+        (CHUNK / (PANEL * weight.row_bytes)).clamp(1, 16).next_multiple_of(weight.cell.prompt_panels);
     let first_chunk = *chunks;
     if !acts.is_empty() {
         *chunks += weight.panels().div_ceil(panels_per_chunk);
@@ -212,23 +220,27 @@ fn plan<'a>(acts: &'a Acts, product: &'a mut Product<'_>, chunks: &mut usize) ->
 impl Plan<'_> {
     fn chunk(&self, chunk: usize) {
         let first = chunk * self.panels_per_chunk;
-        for p in first..self.weight.panels().min(first + self.panels_per_chunk) {
-            let (prompt, generated) = self.acts.split_at(self.prompt);
-            for (i, block) in prompt.chunks(ROW_BLOCK).enumerate() {
-                self.tile(p, i * ROW_BLOCK, block, self.weight.cell.prompt);
+        let end = self.weight.panels().min(first + self.panels_per_chunk);
+        let (prompt, generated) = self.acts.split_at(self.prompt);
+        let cell = &self.weight.cell;
+        for p in (first..end).step_by(cell.prompt_panels) {
+            for (i, block) in prompt.chunks(row_block(cell)).enumerate() {
+                self.tile(p, cell.prompt_panels.min(end - p), i * row_block(cell), block, cell.prompt);
             }
+        }
+        for p in first..end {
             for (i, block) in generated.chunks(ROW_BLOCK).enumerate() {
-                self.tile(p, self.prompt + i * ROW_BLOCK, block, self.weight.cell.generated);
+                self.tile(p, 1, self.prompt + i * ROW_BLOCK, block, cell.generated);
             }
         }
     }
 
-    fn tile(&self, p: usize, first: usize, acts: &[ActRow<'_>], tile: crate::kernels::TileFn) {
-        let (weights, rows) = self.weight.panel(p);
-        let n = self.weight.rows;
+    fn tile(&self, p: usize, n: usize, first: usize, acts: &[ActRow<'_>], tile: crate::kernels::TileFn) {
+        let (weights, rows) = self.weight.panel(p, n);
+        let stride = self.weight.rows;
         let mut out = [std::ptr::null_mut(); ROW_BLOCK];
         for (i, o) in out.iter_mut().enumerate().take(acts.len()) {
-            *o = self.out.at((first + i) * n + p * PANEL);
+            *o = self.out.at((first + i) * stride + p * PANEL);
         }
         let cols = self.weight.cols;
         let args = Tile { dtype: self.weight.dtype, weights, rows, cols, acts, out: &out[..acts.len()] };

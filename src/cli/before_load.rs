@@ -58,7 +58,7 @@ impl Before<'_> {
             }
         };
         let wanted = if big { Wanted::Any } else { Wanted::Kept };
-        let rates = rates::rates(&args.compute, self.cores, self.kernels, wanted)?;
+        let rates = rates::rates(&args.compute, (self.cores, self.kernels), wanted, &weights.formats())?;
         if big || args.verbose {
             output::note(lines(&name(self.gguf), &case, n_ctx * self.sequences.max(1), rates.as_ref()).trim_end());
         }

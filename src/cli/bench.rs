@@ -1,7 +1,8 @@
 //! `lapwing bench`: the speed of models, with llama-bench's flags, test names, columns and JSON fields, so that figures
-//! of the two programs can be laid side by side. Also this machine's memory bandwidth, and how much of it each test of
-//! generation uses: the ceiling that is left.
+//! of the two programs can be laid side by side. Also this machine's limits, and how much of them each test reaches: of
+//! the memory's bandwidth in generating, of the products per second in reading a prompt.
 
+mod limits;
 mod lists;
 pub(super) mod machine;
 mod measure;
@@ -12,16 +13,14 @@ mod report;
 use super::hub_args::HubArgs;
 use super::model_args::{ComputeArgs, ContextArgs, FileArgs, ModelArgs};
 use super::{Outcome, output};
-use crate::engine::Engine;
 use crate::error::{Error, Result};
 use clap::Args;
-use lapwing_quant::{cores, probe};
+use lapwing_quant::cores;
 use lists::List;
 use measure::Test;
 use model_name::ModelName;
 use record::{Record, Setting};
 use report::{Format, Report};
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -55,6 +54,9 @@ pub struct BenchArgs {
     /// Numbers of tokens that are in the cache before a test begins.
     #[arg(short = 'd', long, value_name = "LIST", default_value = "0", value_parser = lists::list)]
     n_depth: List,
+    /// Numbers of sequences that are generated side by side, each with its own prompt [also -npl].
+    #[arg(long, value_name = "LIST", default_value = "1", value_parser = lists::positive)]
+    n_parallel: List,
     /// Most tokens given to the engine in one go.
     #[arg(short, long, value_name = "LIST", default_value = "2048", value_parser = lists::positive)]
     batch_size: List,
@@ -73,9 +75,9 @@ pub struct BenchArgs {
     /// Do not run each test once untimed before.
     #[arg(long)]
     no_warmup: bool,
-    /// Do not measure the memory's bandwidth.
-    #[arg(long)]
-    no_bandwidth: bool,
+    /// Do not measure the machine's limits: bytes read and products per second.
+    #[arg(long, alias = "no-bandwidth")]
+    no_limits: bool,
     /// Instruction set to use (see `lapwing isa`) [default: the widest].
     #[arg(long, env = "LAPWING_ISA", value_name = "NAME")]
     isa: Option<String>,
@@ -108,11 +110,11 @@ pub fn bench(args: &BenchArgs) -> Outcome {
     let warmup = if args.no_warmup { "no warm-up" } else { "an untimed warm-up before each test" };
     output::note(&format!("{} repetitions, {warmup}; sampling and tokenizing are not measured", args.repetitions));
     let mut report = Report::new(args.output);
-    let mut bandwidths = BTreeMap::new();
+    let mut limits = limits::Known::default();
     for path in &args.model {
         let model = args.model_args(path);
         for &threads in &threads {
-            args.measure_model(model.clone(), threads, &tests, &mut bandwidths, &mut report)?;
+            args.measure_model(model.clone(), threads, &tests, &mut limits, &mut report)?;
         }
     }
     report.finish()
@@ -133,11 +135,28 @@ impl BenchArgs {
         for &batch in &self.batch_size.0 {
             for &ubatch in &self.ubatch_size.0 {
                 for &depth in &self.n_depth.0 {
-                    tests.extend(shapes.iter().map(|&shape| Test { shape, depth, batch, ubatch, repetitions, warmup }));
+                    tests.extend(self.parallel(&shapes).map(|(shape, parallel)| Test {
+                        shape,
+                        parallel,
+                        depth,
+                        batch,
+                        ubatch,
+                        repetitions,
+                        warmup,
+                    }));
                 }
             }
         }
         Ok(tests)
+    }
+
+    /// Each shape with each number of sequences; a prompt alone is read for one, as more tokens would say the same.
+    fn parallel<'a>(&'a self, shapes: &'a [Shape]) -> impl Iterator<Item = (Shape, usize)> + 'a {
+        let one = List(vec![1]);
+        shapes.iter().flat_map(move |&shape| {
+            let numbers = if shape.n_gen == 0 { one.0.clone() } else { self.n_parallel.0.clone() };
+            numbers.into_iter().map(move |n| (shape, n))
+        })
     }
 
     fn model_args(&self, path: &std::path::Path) -> ModelArgs {
@@ -187,7 +206,7 @@ impl BenchArgs {
         mut args: ModelArgs,
         threads: usize,
         tests: &[Test],
-        bandwidths: &mut BTreeMap<usize, f64>,
+        limits: &mut limits::Known,
         report: &mut Report,
     ) -> Outcome {
         args.compute.threads = Some(threads);
@@ -196,24 +215,28 @@ impl BenchArgs {
         let gguf = args.file.open()?;
         let most = crate::engine::Config::read(&gguf, &args.context.rope())?.max_context();
         let n_ctx = self.context_length(tests, most)?;
-        let mut engine = args.load(&gguf, 1, Some(n_ctx))?;
+        let sequences = tests.iter().map(|test| test.parallel).max().unwrap_or(1);
+        let mut engine = args.load(&gguf, sequences, Some(n_ctx))?;
         let load_ns = started.elapsed().as_nanos() as u64;
+        let store = &engine.kv().store;
         let mut setting = Setting {
             model: ModelName::of(&gguf)?,
             threads,
             load_ns,
-            bandwidth: None,
+            limits: None,
             cache: (self.context.cache_type_k, self.context.cache_type_v),
             isa: engine.kernels().name,
             bytes_per_token: engine.model().bytes_per_token(),
+            cache_bytes_per_token: (store.layers() * store.shape().token_bytes()) as u64,
+            products_per_token: engine.model().products_per_token(),
             repack: !self.no_repack,
         };
         // The probe's buffer is not the model's: the peak is taken before, and forgotten after.
         let loaded_peak = machine::peak_rss();
-        if !self.no_bandwidth {
-            setting.bandwidth = Some(bandwidth(&engine, threads, bandwidths)?);
+        if !self.no_limits {
+            setting.limits = Some(limits.of(&engine, threads)?);
         }
-        let peak_known = self.no_bandwidth || machine::forget_peak();
+        let peak_known = self.no_limits || machine::forget_peak();
         for test in tests {
             let what = format!("{}, {threads} threads: {}", gguf.path().display(), test.name());
             let test_time = machine::utc_now();
@@ -229,18 +252,4 @@ impl BenchArgs {
         }
         Ok(())
     }
-}
-
-/// Bytes per second that the engine's threads read; measured once for each number of threads.
-fn bandwidth(engine: &Engine, threads: usize, known: &mut BTreeMap<usize, f64>) -> Result<f64> {
-    if let Some(&found) = known.get(&threads) {
-        return Ok(found);
-    }
-    /// Enough for every cache that does not say its size, and the most to take from a small machine.
-    const BYTES: (usize, usize) = (256 << 20, 1 << 30);
-    let bytes = machine::last_cache().map_or(BYTES.0, |cache| cache.saturating_mul(4).clamp(BYTES.0, BYTES.1));
-    output::note(&format!("reading {} MiB of memory with {threads} threads", bytes >> 20));
-    let found = probe::read_bandwidth(engine.pool(), threads, bytes, 5).map_err(Error::limit)?;
-    known.insert(threads, found);
-    Ok(found)
 }

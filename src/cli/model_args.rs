@@ -102,6 +102,17 @@ fn threads(text: &str) -> std::result::Result<usize, String> {
 }
 
 impl ComputeArgs {
+    /// Keeps all threads that are yet to be started to the chosen cores, if some were chosen; says so where the system
+    /// cannot.
+    pub fn hold(&self, cores: &Cores) {
+        let chosen = self.cpu_mask.is_some() || self.cpu_range.is_some();
+        if chosen && !cores::hold(&cores.all_physical) {
+            output::warn(
+                "this system cannot keep threads to chosen CPUs: only as many threads as chosen CPUs are used",
+            );
+        }
+    }
+
     /// The kernels asked for, or the widest.
     pub fn kernels(&self) -> Result<&'static Kernels> {
         match &self.isa {
@@ -145,6 +156,9 @@ pub struct ContextArgs {
     /// By how much the context is stretched.
     #[arg(long, value_name = "N")]
     pub rope_scale: Option<f64>,
+    /// The same as its inverse: 0.25 stretches by 4.
+    #[arg(long, value_name = "N", value_parser = part, conflicts_with = "rope_scale")]
+    pub rope_freq_scale: Option<f64>,
     /// Base frequency of the rotation.
     #[arg(long, value_name = "N")]
     pub rope_freq_base: Option<f64>,
@@ -171,6 +185,12 @@ fn kv_type(text: &str) -> std::result::Result<KvType, String> {
     found.ok_or_else(|| format!("expected one of {}", names.join(", ")))
 }
 
+/// A factor by which frequencies are multiplied.
+fn part(text: &str) -> std::result::Result<f64, String> {
+    let found = text.parse::<f64>().ok().filter(|n| (1e-3..=1e3).contains(n));
+    found.ok_or_else(|| "expected a number like 0.25, between 0.001 and 1000".to_owned())
+}
+
 fn scaling(text: &str) -> std::result::Result<Scaling, String> {
     Scaling::parse(text).ok_or_else(|| "expected none, linear or yarn".to_owned())
 }
@@ -180,7 +200,7 @@ impl ContextArgs {
     pub fn rope(&self) -> RopeFlags {
         RopeFlags {
             scaling: self.rope_scaling,
-            scale: self.rope_scale,
+            scale: self.rope_scale.or(self.rope_freq_scale.map(|part| 1.0 / part)),
             freq_base: self.rope_freq_base,
             orig_ctx: self.yarn_orig_ctx,
             ext_factor: self.yarn_ext_factor,
@@ -228,6 +248,7 @@ impl ModelArgs {
         let kernels = self.compute.kernels()?;
         let config = crate::engine::Config::read(gguf, &self.context.rope())?;
         let cores = self.compute.cores()?;
+        self.compute.hold(&cores);
         let before = Before { args: self, gguf, config: &config, cores: &cores, kernels, sequences };
         let (n_ctx, rates) = before.load(n_ctx)?;
         let by_flag = self.compute.threads;
@@ -315,4 +336,29 @@ pub fn template(gguf: &Gguf, file: Option<&Path>, tokenizer: &Tokenizer) -> Resu
         },
     };
     Template::from_source(&source, &SpecialTexts::of(tokenizer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Given {
+        #[command(flatten)]
+        context: ContextArgs,
+    }
+
+    fn rope(args: &[&str]) -> std::result::Result<RopeFlags, clap::Error> {
+        Ok(Given::try_parse_from([&["lapwing"], args].concat())?.context.rope())
+    }
+
+    #[test]
+    fn the_inverse_of_the_scale_is_understood() {
+        assert_eq!(rope(&["--rope-freq-scale", "0.25"]).unwrap(), rope(&["--rope-scale", "4"]).unwrap());
+        for bad in [["--rope-freq-scale", "0"], ["--rope-freq-scale", "-1"], ["--rope-freq-scale", "nan"]] {
+            assert!(rope(&bad).is_err(), "{bad:?}");
+        }
+        assert!(rope(&["--rope-freq-scale", "0.25", "--rope-scale", "4"]).is_err(), "one or the other");
+    }
 }

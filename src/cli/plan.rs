@@ -12,6 +12,7 @@ use crate::plan::context::Case;
 use crate::plan::table::{self, Row};
 use crate::plan::{Memory, Needs, Rates, Shape, Weights, speed};
 use clap::Args;
+use lapwing_quant::DType;
 use serde::Serialize;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -78,36 +79,36 @@ struct OneModel {
 pub fn plan(args: &PlanArgs) -> Outcome {
     let (compute, context) = (&args.model.compute, &args.model.context);
     let (kernels, cores, memory) = (compute.kernels()?, compute.cores()?, Memory::read());
+    compute.hold(&cores);
     let gguf = args.gguf()?;
     let wanted = match (args.probe, args.no_probe) {
         (true, _) => Wanted::New,
         (_, true) => Wanted::Kept,
         _ => Wanted::Any,
     };
-    let rates = rates::rates(compute, &cores, kernels, wanted)?;
     let types = (context.cache_type_k, context.cache_type_v);
+    let model = gguf.as_ref().map(|gguf| Model::read(gguf, &args.model)).transpose()?;
+    let formats = model.as_ref().map(|m| m.weights.formats()).unwrap_or_default();
+    let rates = rates::rates(compute, (&cores, kernels), wanted, &formats)?;
     let table_context = context.ctx_size.filter(|&n| n > 0).unwrap_or(TABLE_CONTEXT);
     let table = table::rows(memory, table_context, types, rates.as_ref())?;
     let mut text = String::new();
     let (mut one, mut refused) = (None, None);
-    if let Some(gguf) = &gguf {
-        let config = Config::read(gguf, &context.rope())?;
-        let shape = Shape::of(&config, gguf.tensor("output.weight").is_none());
-        let weights = Weights::of(gguf, &shape)?;
-        let case = Case { shape: &shape, weights: &weights, types, ubatch: UBATCH, memory };
+    if let Some(Model { name, config, shape, weights }) = &model {
+        let case = Case { shape, weights, types, ubatch: UBATCH, memory };
         let n_ctx = match context.ctx_size {
             None => case.chosen(config.max_context()).0,
             Some(0) => config.max_context(),
             Some(n) => n,
         };
-        text += &lines(&name(gguf), &case, n_ctx, rates.as_ref());
+        text += &lines(name, &case, n_ctx, rates.as_ref());
         text += "\n";
-        one = Some(one_model(name(gguf), &case, n_ctx, rates.as_ref()));
+        one = Some(one_model(name.clone(), &case, n_ctx, rates.as_ref()));
         if case.needs(n_ctx).total() > memory.usable() && !args.model.force {
-            refused = Some(Error::limit(format!("{} does not fit: {}", name(gguf), case.advice(n_ctx))));
+            refused = Some(Error::limit(format!("{name} does not fit: {}", case.advice(n_ctx))));
         }
     }
-    let busy = busy(cores.logical);
+    let busy = busy(rates::load(), cores.logical);
     if args.json {
         let plan = Plan {
             memory_total: memory.total,
@@ -134,6 +135,23 @@ pub fn plan(args: &PlanArgs) -> Outcome {
         output::result(&text)?;
     }
     refused.map_or(Ok(()), |e| Err(e.into()))
+}
+
+/// What is known of a model before it is loaded.
+struct Model {
+    name: String,
+    config: Config,
+    shape: Shape,
+    weights: Weights,
+}
+
+impl Model {
+    fn read(gguf: &Gguf, args: &ModelArgs) -> Result<Self> {
+        let config = Config::read(gguf, &args.context.rope())?;
+        let shape = Shape::of(&config, gguf.tensor("output.weight").is_none());
+        let weights = Weights::of(gguf, &shape)?;
+        Ok(Self { name: name(gguf), config, shape, weights })
+    }
 }
 
 impl PlanArgs {
@@ -167,23 +185,21 @@ fn one_model(name: String, case: &Case<'_>, n_ctx: usize, rates: Option<&Rates>)
 
 /// The measurement in one line.
 fn measured(rates: &Rates) -> String {
-    let of = |name: &str| rates.formats.get(name).copied().unwrap_or_default();
-    let ((read, _), (_, products)) = (of("Q8_0"), of("Q8_0"));
+    let speed = rates.format(DType::Q8_0);
     format!(
         "measured {}: weights are read at {:.1} GB/s, prompts computed at {:.0} billion int8 products/s; best with {} \
          threads, {} for prompts",
         rates::age(rates),
-        read / 1e9,
-        products / 1e9,
+        speed.bytes_per_second / 1e9,
+        speed.products_per_second / 1e9,
         rates.threads,
         rates.threads_batch
     )
 }
 
 /// What is said when others use the processor.
-fn busy(logical: usize) -> Option<String> {
-    let load = sysinfo::System::load_average().ok()?.one;
-    (load > 0.5 * logical as f64).then(|| {
+fn busy(load: f64, logical: usize) -> Option<String> {
+    rates::is_busy(load, logical).then(|| {
         format!(
             "the machine is busy (load {load:.1} on {logical} hardware threads): speeds are lower while that lasts; \
              --probe measures it as it is now"

@@ -65,7 +65,7 @@ pub struct QuantizeArgs {
     #[arg(long, value_name = "KEY=TYPE:VALUE")]
     override_kv: Vec<String>,
     /// Compare the result with its source over this text, and put the figures into the file.
-    #[arg(long, value_name = "TEXT", conflicts_with_all = ["keep_split", "max_shard_size", "dry_run"])]
+    #[arg(long, value_name = "TEXT", conflicts_with = "dry_run")]
     certify: Option<PathBuf>,
     /// Show what would be written, and write nothing.
     #[arg(long)]

@@ -8,8 +8,10 @@ use crate::error::Result;
 use crate::gguf::Gguf;
 use crate::plan::rates::{self, Rates, Setup};
 use crate::plan::{Shape, Weights, speed};
+use lapwing_quant::DType;
 use lapwing_quant::cores::Cores;
 use lapwing_quant::kernels::Kernels;
+use std::fs::Metadata;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -24,28 +26,61 @@ pub enum Wanted {
     New,
 }
 
-/// The rates of these cores and kernels; none where there are none and none was to be measured.
+/// The rates of these cores and kernels, those of `formats` among them; none where there are none and none was to be
+/// measured.
 ///
 /// # Errors
 /// When they cannot be measured.
-pub fn rates(compute: &ComputeArgs, cores: &Cores, kernels: &'static Kernels, wanted: Wanted) -> Result<Option<Rates>> {
+pub fn rates(
+    compute: &ComputeArgs,
+    (cores, kernels): (&Cores, &'static Kernels),
+    wanted: Wanted,
+    formats: &[DType],
+) -> Result<Option<Rates>> {
     let threads = (compute.threads, compute.threads_batch.or(compute.threads));
     let asked = if threads == (None, None) { String::new() } else { format!("; threads {threads:?}") };
-    let key = format!("{}{asked}", rates::key(&machine::cpu_name(), kernels.name, cores, power_source()));
+    let key = rates::key(&machine::cpu_name(), kernels.name, cores, power_source(), &build()) + &asked;
     let (path, now) = (file(), now());
     let kept = path.as_ref().filter(|_| wanted != Wanted::New).and_then(|path| rates::find(path, &key, now));
-    if kept.is_some() || wanted == Wanted::Kept {
+    let lacks = kept.as_ref().map(|kept| kept.lacks(formats)).unwrap_or_default();
+    if wanted == Wanted::Kept || (kept.is_some() && lacks.is_empty()) {
         return Ok(kept);
     }
     output::note("measuring how fast this machine computes (kept for later)");
-    let setup = Setup { kernels, cores, threads, cache: machine::last_cache() };
-    let new = rates::measure(&setup, key.clone(), now)?;
-    match path.map(|path| rates::keep(&path, &key, Some(&new))) {
+    let busy = is_busy(load(), cores.logical);
+    let setup = Setup { kernels, cores, threads, cache: machine::last_cache(), busy };
+    let new = match kept {
+        Some(mut kept) => {
+            rates::extend(&setup, &mut kept, &lacks)?;
+            kept
+        }
+        None => rates::measure(&setup, formats, key.clone(), now)?,
+    };
+    match path.map(|path| rates::keep(&path, &key, Some(&new), now)) {
         None => output::warn("there is no folder to keep the measurement in"),
         Some(Err(e)) => output::warn(&format!("the measurement is not kept: {e}")),
         Some(Ok(())) => {}
     }
     Ok(Some(new))
+}
+
+/// Tells this program from any other build of it, whose kernels may be faster or slower: version, size and time of the
+/// file that it was started from.
+fn build() -> String {
+    let file = std::env::current_exe().and_then(|path| path.metadata()).ok();
+    let seconds = |m: &Metadata| m.modified().ok()?.duration_since(UNIX_EPOCH).ok().map(|d| d.as_secs());
+    let file = file.map_or(String::new(), |m| format!(" ({} bytes of {})", m.len(), seconds(&m).unwrap_or(0)));
+    format!("{}{file}", env!("CARGO_PKG_VERSION"))
+}
+
+/// Processes that wanted the processor in the last minute, on average; 0 where the system does not tell.
+pub fn load() -> f64 {
+    sysinfo::System::load_average().map_or(0.0, |load| load.one)
+}
+
+/// Whether so many processes on so many hardware threads leave too little for one more.
+pub fn is_busy(load: f64, logical: usize) -> bool {
+    load > 0.5 * logical as f64
 }
 
 /// Where measurements are kept.
@@ -101,13 +136,14 @@ fn on_mains() -> Option<bool> {
     None
 }
 
-/// Part of the predicted speed below which a measurement no longer describes the machine.
-const FALLEN: f64 = 0.7;
+/// Parts of the predicted speed below and above which a measurement no longer describes the machine: it has become
+/// slower, or was busy when it was measured.
+const USUAL: std::ops::Range<f64> = 0.7..1.5;
 /// Fewer tokens say nothing.
 const ENOUGH: usize = 32;
 
 /// Compares the speed of an answer (`tokens` in `seconds`, behind `past` others) with what the kept rates predict, and
-/// forgets them when it has fallen by 30 %, so that they are measured anew before the next large model is loaded.
+/// forgets them when it is another, so that they are measured anew before the next large model is loaded.
 pub fn heard(compute: &ComputeArgs, engine: &Engine, gguf: &Gguf, answer: (usize, f64), past: usize) {
     let (tokens, seconds) = answer;
     if tokens < ENOUGH || seconds <= 0.0 {
@@ -115,20 +151,20 @@ pub fn heard(compute: &ComputeArgs, engine: &Engine, gguf: &Gguf, answer: (usize
     }
     let Ok(cores) = compute.cores() else { return };
     let kernels = engine.kernels();
-    let Ok(Some(kept)) = rates(compute, &cores, kernels, Wanted::Kept) else { return };
+    let Ok(Some(kept)) = rates(compute, (&cores, kernels), Wanted::Kept, &[]) else { return };
     let shape = Shape::of(engine.config(), gguf.tensor("output.weight").is_none());
     let Ok(weights) = Weights::of(gguf, &shape) else { return };
     let predicted = speed::decode_rate(&shape, &weights, &kept, past + tokens / 2);
-    if has_fallen(tokens as f64 / seconds, predicted)
+    if has_changed(tokens as f64 / seconds, predicted)
         && let Some(path) = file()
     {
         // Where it cannot be written nothing was kept either.
-        let _forgotten = rates::keep(&path, &kept.key, None);
+        let _forgotten = rates::keep(&path, &kept.key, None, now());
     }
 }
 
-fn has_fallen(measured: f64, predicted: f64) -> bool {
-    measured < FALLEN * predicted
+fn has_changed(measured: f64, predicted: f64) -> bool {
+    !USUAL.contains(&(measured / predicted))
 }
 
 #[cfg(test)]
@@ -136,7 +172,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fall_by_a_third_is_one() {
-        assert!(has_fallen(6.5, 10.0) && !has_fallen(7.5, 10.0) && !has_fallen(20.0, 10.0));
+    fn a_fall_by_a_third_and_a_rise_by_half_are_changes() {
+        assert!(has_changed(6.5, 10.0) && has_changed(16.0, 10.0));
+        assert!(!has_changed(7.5, 10.0) && !has_changed(14.0, 10.0));
+    }
+
+    #[test]
+    fn half_of_the_threads_in_use_is_busy() {
+        assert!(is_busy(1.5, 2) && is_busy(9.0, 16));
+        assert!(!is_busy(0.4, 2) && !is_busy(8.0, 16) && !is_busy(0.0, 1));
+    }
+
+    #[test]
+    fn this_build_has_a_name() {
+        assert!(build().starts_with(env!("CARGO_PKG_VERSION")) && build().contains("bytes of"), "{}", build());
     }
 }

@@ -123,12 +123,9 @@ impl Job<'_> {
                 return Err(e);
             }
         }
-        match (&parts[..], certify) {
-            (_, None) => {}
-            ([part], Some(certify)) => {
-                certify(part).context_with(|| format!("{} is whole, but not certified", part.display()))?;
-            }
-            _ => return Err(Error::usage("a certificate goes into one file, and there are several")),
+        if let Some(certify) = certify {
+            let what = || format!("{} is whole, but not certified", parts[0].display());
+            certified(&parts, &finals, certify).context_with(what)?;
         }
         for (part, path) in parts.iter().zip(&finals).filter(|(part, _)| part.exists()) {
             let shown = path.display();
@@ -255,6 +252,26 @@ impl Job<'_> {
         Handle(sink).write_all(&zeros[..padding as usize]).map_err(|e| failed(&e))?;
         flush(true)
     }
+}
+
+/// Has the unfinished file certified. The files of a split model find each other by their names, so they get second ones
+/// for that time, in a folder of their own; the figures go into the first.
+fn certified(parts: &[PathBuf], finals: &[PathBuf], certify: Certify<'_>) -> Result<()> {
+    if let [part] = parts {
+        return certify(part);
+    }
+    let beside = finals[0].parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let failed = |e: std::io::Error| {
+        let shown = beside.display();
+        Error::file(format!("{shown}: files cannot have second names here, which certifying a split model takes: {e}"))
+    };
+    let dir = tempfile::Builder::new().prefix(".lapwing-split-").tempdir_in(beside).map_err(failed)?;
+    let named = |path: &PathBuf| dir.path().join(path.file_name().unwrap_or_default());
+    for (part, path) in parts.iter().zip(finals) {
+        // A job killed among its renames has some files under their final names.
+        fs::hard_link(if part.exists() { part } else { path }, named(path)).map_err(failed)?;
+    }
+    certify(&named(&finals[0]))
 }
 
 /// Opens an unfinished file to go on at `there`, what comes after cut off.

@@ -4,11 +4,13 @@
 //! Invariant: the map is read-only and lives as long as the [`Map`]; slices of it are handed out by borrow only.
 //! [`Payload`] is a part of a map that keeps it alive: what a tensor's bytes are to those who only copy or quantize them.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use lapwing_quant::buffer::Aligned;
 use memmap2::Mmap;
 
 use crate::error::{Error, Result};
@@ -21,11 +23,22 @@ pub struct Map {
 }
 
 /// Where the bytes are.
-#[derive(Debug)]
 enum Bytes {
     Mapped(Mmap),
     /// In the program itself, which the system has mapped.
     Built(&'static [u8]),
+    /// Made up, in memory of their own.
+    Own(Aligned),
+}
+
+impl fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Bytes::Mapped(_) => "mapped",
+            Bytes::Built(_) => "built in",
+            Bytes::Own(_) => "own",
+        })
+    }
 }
 
 impl Map {
@@ -68,6 +81,11 @@ impl Map {
         Map { path: PathBuf::from(name), bytes: Bytes::Built(bytes) }
     }
 
+    /// A file that was never on a disk.
+    pub(super) fn own(name: &str, bytes: Aligned) -> Map {
+        Map { path: PathBuf::from(name), bytes: Bytes::Own(bytes) }
+    }
+
     /// The path the file was opened by.
     pub fn path(&self) -> &Path {
         &self.path
@@ -78,6 +96,7 @@ impl Map {
         match &self.bytes {
             Bytes::Mapped(mmap) => mmap,
             Bytes::Built(bytes) => bytes,
+            Bytes::Own(bytes) => bytes,
         }
     }
 

@@ -41,6 +41,7 @@ pub use summary::{MetadataRow, Summary, TensorRow, TypeRow};
 pub use tensor::Tensor;
 
 use crate::error::{Error, Result};
+use lapwing_quant::buffer::Aligned;
 use shard::OpenFile;
 use tensor::Entry;
 
@@ -72,6 +73,13 @@ impl Gguf {
     pub fn open_static(name: &str, bytes: &'static [u8], options: &OpenOptions) -> Result<Arc<Gguf>> {
         let shard = shard::Shard::built_in(name, bytes)?;
         Gguf::of(split::Model { files: vec![shard.file], tensors: shard.tensors, source: shard.source }, options)
+    }
+
+    /// Opens a whole model that is in memory only.
+    pub fn open_own(name: &str, bytes: Aligned) -> Result<Arc<Gguf>> {
+        let shard = shard::Shard::own(name, bytes)?;
+        let model = split::Model { files: vec![shard.file], tensors: shard.tensors, source: shard.source };
+        Gguf::of(model, &OpenOptions::default())
     }
 
     fn of(model: split::Model, options: &OpenOptions) -> Result<Arc<Gguf>> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use gguf_rs_lib::format::types::GGUFTensorType;
 use gguf_rs_lib::reader::file_reader::{GGUFFileReader, GGUFReaderConfig};
+use lapwing_quant::buffer::Aligned;
 
 use super::map::Map;
 use super::scan::{self, RawTensor, Scan};
@@ -57,6 +58,11 @@ impl Shard {
     /// As [`Shard::open`], of bytes that are in memory for good.
     pub(super) fn built_in(name: &str, bytes: &'static [u8]) -> Result<Shard> {
         Shard::of(Map::built_in(name, bytes))
+    }
+
+    /// As [`Shard::open`], of bytes that were never on a disk.
+    pub(super) fn own(name: &str, bytes: Aligned) -> Result<Shard> {
+        Shard::of(Map::own(name, bytes))
     }
 
     fn of(map: Map) -> Result<Shard> {

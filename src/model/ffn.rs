@@ -84,13 +84,14 @@ impl Ffn {
         }
     }
 
-    /// Bytes of weights that one token reads.
-    pub fn bytes_per_token(&self) -> usize {
+    /// The matrices that one token is multiplied with, each with how many of its kind that is.
+    pub fn per_token(&self) -> Vec<(&Weight, usize)> {
         match self {
-            Self::Dense(m) => m.ffn_gate.size() + m.ffn_up.size() + m.ffn_down.size(),
+            Self::Dense(m) => vec![(&m.ffn_gate, 1), (&m.ffn_up, 1), (&m.ffn_down, 1)],
             Self::Moe(m) => {
-                let one = m.ffn_gate_exps[0].size() + m.ffn_up_exps[0].size() + m.ffn_down_exps[0].size();
-                m.ffn_gate_inp.size() + m.experts.used * one
+                let exps = [&m.ffn_gate_exps, &m.ffn_up_exps, &m.ffn_down_exps];
+                let used = exps.into_iter().map(|exps| (&exps[0], m.experts.used));
+                std::iter::once((&m.ffn_gate_inp, 1)).chain(used).collect()
             }
         }
     }

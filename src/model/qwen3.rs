@@ -105,14 +105,29 @@ impl Qwen3 {
         &self.config
     }
 
+    /// The matrices of all blocks that one token is multiplied with, each with how many of its kind that is.
+    fn per_token(&self) -> impl Iterator<Item = (&Weight, usize)> {
+        self.blk.iter().flat_map(|b| {
+            let a = &b.attn;
+            let attn = [&a.attn_q, &a.attn_k, &a.attn_v, &a.attn_output].map(|w| (w, 1));
+            attn.into_iter().chain(b.ffn.per_token())
+        })
+    }
+
     /// Bytes of weights that one generated token reads, at most (all used experts, one embedding row).
     pub fn bytes_per_token(&self) -> u64 {
         let head = self.output.as_ref().unwrap_or(&self.token_embd).size();
-        let block = |b: &Block| {
-            let a = &b.attn;
-            a.attn_q.size() + a.attn_k.size() + a.attn_v.size() + a.attn_output.size() + b.ffn.bytes_per_token()
-        };
-        (head + self.blk.iter().map(block).sum::<usize>()) as u64
+        (head + self.per_token().map(|(w, n)| n * w.size()).sum::<usize>()) as u64
+    }
+
+    /// Products of weights that a prompt's token takes: of integers, and of floats. The head is not counted, since a
+    /// prompt needs it once.
+    pub fn products_per_token(&self) -> (u64, u64) {
+        self.per_token().fold((0, 0), |(integers, floats), (w, n)| {
+            let products = (n * w.rows() * w.cols()) as u64;
+            let as_floats = w.acts() == ActKinds::default();
+            if as_floats { (integers, floats + products) } else { (integers + products, floats) }
+        })
     }
 
     /// Buffers for forward passes; one set per concurrent pass.

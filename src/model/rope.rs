@@ -40,7 +40,7 @@ impl Scaling {
 }
 
 /// What the user says about rotation; each overrides the file.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct RopeFlags {
     /// `--rope-scaling`
     pub scaling: Option<Scaling>,

@@ -7,7 +7,7 @@ use lapwing_quant::cores;
 /// Bytes of the program itself with its threads.
 const PROGRAM: u64 = 24 << 20;
 /// Bytes that an entry of the vocabulary takes, in the metadata and in the tokenizer, about.
-const PER_TOKEN: u64 = 400;
+const PER_TOKEN: u64 = 600;
 
 /// Where the system does not tell: more than any model takes.
 pub const UNKNOWN: u64 = 1 << 60;

@@ -2,7 +2,8 @@
 //!
 //! * [`shapes`]: the tensors of a model from its hyperparameters, of Qwen3's published sizes too, in any mix of formats;
 //! * [`memory`]: what there is, and what weights, cache and buffers take;
-//! * [`rates`]: how fast the kernels are on this machine, measured and kept; the numbers of threads that are best;
+//! * [`rates`]: how fast kernels and whole blocks (`sample`) are on this machine, measured and kept; the numbers of
+//!   threads that are best;
 //! * [`speed`]: tokens per second and time to the first token from both;
 //! * [`context`]: the context that fits, and what to do when nothing does; [`table`]: which of the published models fit.
 //!
@@ -12,6 +13,7 @@
 pub mod context;
 pub mod memory;
 pub mod rates;
+mod sample;
 pub mod shapes;
 pub mod speed;
 pub mod table;

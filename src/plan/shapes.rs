@@ -179,6 +179,12 @@ impl Weights {
         Ok(weights)
     }
 
+    /// The formats that matter for speed: those of at least a hundredth of a token's bytes.
+    pub fn formats(&self) -> Vec<DType> {
+        let all: f64 = self.loads.iter().map(|l| l.bytes).sum();
+        self.loads.iter().filter(|l| l.bytes >= 0.01 * all).map(|l| l.dtype).collect()
+    }
+
     fn add(&mut self, shape: &Shape, name: &str, dims: &[usize], dtype: DType) {
         let elements: usize = dims.iter().product();
         let bytes = elements as u64 * dtype.block_bytes() as u64 / dtype.block_len() as u64;

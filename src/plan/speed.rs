@@ -1,19 +1,23 @@
 //! Predicted speed: the bytes and products of a token over the rates that were measured.
 
+use super::memory::token_bytes;
 use super::rates::Rates;
-use super::shapes::{Shape, Weights};
+use super::shapes::{Load, Shape, Weights};
+use lapwing_quant::attend::KvType;
 
-/// Parallel regions of a block in a forward pass.
-const REGIONS: f64 = 14.0;
 /// Tokens of a prompt that are read in one pass.
 const UBATCH: f64 = 512.0;
+/// Part of a measured figure that no prediction goes below.
+const LEAST: f64 = 0.5;
 
 /// Seconds that a generated token takes with `past` tokens before it.
 pub fn token_seconds(shape: &Shape, weights: &Weights, rates: &Rates, past: usize) -> f64 {
+    let bytes: f64 = weights.loads.iter().map(|l| l.bytes).sum();
     let read: f64 = weights.loads.iter().map(|l| l.bytes / rates.format(l.dtype).bytes_per_second).sum();
-    let (heads, _, d) = shape.heads;
-    let seen = 2.0 * (shape.layers * heads * d * past) as f64;
-    read + seen / rates.attention + overhead(shape, rates.region)
+    let of_block = |l: &Load| rates.format(l.dtype).block_seconds * l.bytes / bytes.max(1.0);
+    let blocks = shape.layers as f64 * weights.loads.iter().map(of_block).sum::<f64>();
+    let seen = (past as u64 * token_bytes(shape, (KvType::F16, KvType::F16))) as f64;
+    (read + blocks).max(LEAST * read) + seen / rates.attention.1
 }
 
 /// Tokens per second of an answer behind `past` tokens.
@@ -31,15 +35,9 @@ pub fn first_token_seconds(shape: &Shape, weights: &Weights, rates: &Rates, n: u
     let body = products * (1.0 - (head / all.max(1.0)).min(1.0));
     let (heads, _, d) = shape.heads;
     let seen = (shape.layers * heads * d) as f64 * tokens * tokens;
+    // Where a pass has few tokens, it takes no less than reading the weights.
     let passes = (tokens / UBATCH).ceil();
-    body * tokens
-        + seen / rates.attention
-        + passes * overhead(shape, rates.region)
-        + token_seconds(shape, weights, rates, 0)
-}
-
-fn overhead(shape: &Shape, region: f64) -> f64 {
-    REGIONS * shape.layers as f64 * region
+    (body * tokens + seen / rates.attention.0).max(passes * token_seconds(shape, weights, rates, 0))
 }
 
 #[cfg(test)]
@@ -51,7 +49,7 @@ mod tests {
 
     #[test]
     fn speed_follows_bytes_and_products() {
-        let rates = even(40e9, 400e9, 400e9, 0.0);
+        let rates = even(40e9, 400e9, 0.0);
         let all = published();
         let of = |name: &str, file_type| {
             let shape = &all.iter().find(|p| p.name == name).unwrap().shape;
@@ -66,6 +64,9 @@ mod tests {
             (first_token_seconds(&shape, &weights, &rates, 1024), first_token_seconds(&shape, &weights, &rates, 8192));
         // 6.95 G products a token at 400 G a second, and attention that grows with the square.
         assert!((17.0..20.0).contains(&one) && eight > 8.0 * one, "{one} {eight}");
+        // 36 blocks that take a millisecond more each.
+        let slower = decode_rate(&shape, &weights, &even(40e9, 400e9, 1e-3), 0);
+        assert!((1.0 / slower - 1.0 / rate - 0.036).abs() < 1e-6, "{slower} {rate}");
         let (small, small_weights) = of("0.6B", FileType::Q4_K_M);
         assert!(decode_rate(&small, &small_weights, &rates, 0) > 15.0 * rate);
     }

@@ -24,6 +24,25 @@ pub const LLAMA_CPP: [(&str, &str, [f64; 3]); 8] = [
     ("yarn", "Q4_K_M", [3.86e-3, 7.53e-3, 9.32e-3]),
 ];
 
+/// llama.cpp's KL divergence (commit 0c1e570, AVX-512, f16 KV, the better of --repack 0 and 1) from exact arithmetic on
+/// the files of ../shared/golden/formats, over all 200 rows of p2 of dense-tied.
+pub const LLAMA_CPP_FORMATS: [(&str, f64); 14] = [
+    ("BF16", 2.87e-4),
+    ("F16", 5.57e-6),
+    ("IQ4_NL", 3.78e-3),
+    ("IQ4_XS", 8.42e-3),
+    ("Q2_K", 8.25e-3),
+    ("Q3_K_S", 7.94e-3),
+    ("Q4_0", 3.51e-3),
+    ("Q4_1", 4.01e-3),
+    ("Q4_K_S", 7.97e-3),
+    ("Q5_0", 3.92e-3),
+    ("Q5_1", 3.86e-3),
+    ("Q5_K_S", 8.52e-3),
+    ("Q6_K", 8.98e-3),
+    ("Q8_0", 3.59e-3),
+];
+
 /// Root of the repository.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

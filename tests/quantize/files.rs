@@ -271,4 +271,15 @@ fn with_an_importance_matrix_and_a_certificate() {
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 7, "nothing else is left");
     quantize(&["--certify", path(&text), path(&file("whole.gguf")), path(&file("sure2.gguf")), "Q4_K_M"]);
     assert!(open(&file("sure2.gguf")).meta().contains("lapwing.quality.kld_mean"));
+    let cut = ["--certify", path(&text), "--max-shard-size", "300K"];
+    quantize(&[&cut[..], &[path(&input), path(&file("cut.gguf")), "Q4_K_M"]].concat());
+    let names = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+    let mut shards: Vec<String> = names.filter(|n| n.starts_with("cut")).collect();
+    shards.sort();
+    assert!(shards.len() > 2 && shards.iter().all(|name| name.ends_with(".gguf")), "{shards:?}");
+    let cut = open(&file(&shards[0]));
+    let of_cut = cut.meta().require_float("lapwing.quality.kld_mean").unwrap();
+    assert_eq!(of_cut, figure("kld_mean"), "the same weights lose the same, in several files or in one");
+    let hidden = fs::read_dir(dir.path()).unwrap().filter(|e| e.as_ref().unwrap().path().is_dir()).count();
+    assert_eq!(hidden, 1, "nothing but the input is a folder");
 }

@@ -81,3 +81,19 @@ pub(super) fn cpu_list(text: &str) -> Option<Vec<usize>> {
     list.dedup();
     Some(list)
 }
+
+/// Keeps the calling thread, and those that it starts, on these logical CPUs.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) fn keep_thread(cpus: &[usize]) -> bool {
+    if cpus.iter().any(|&cpu| cpu >= 8 * size_of::<libc::cpu_set_t>()) {
+        return false;
+    }
+    // SAFETY: `cpu_set_t` is a bit set of integers, for which all zeros is a value.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    for &cpu in cpus {
+        // SAFETY: `cpu` is below the number of bits of `set`.
+        unsafe { libc::CPU_SET(cpu, &mut set) };
+    }
+    // SAFETY: the pointer is to a whole `cpu_set_t` of the size given; 0 is the calling thread.
+    unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) == 0 }
+}

@@ -207,6 +207,46 @@ fn records_of_windows() {
 }
 
 #[test]
+fn cpu_sets_of_windows() {
+    let set = |kind: u32, id: u32, group: u16, cpu: u8| {
+        let mut bytes = vec![0_u8; 32];
+        bytes[..4].copy_from_slice(&32_u32.to_le_bytes());
+        bytes[4..8].copy_from_slice(&kind.to_le_bytes());
+        bytes[8..12].copy_from_slice(&id.to_le_bytes());
+        bytes[12..14].copy_from_slice(&group.to_le_bytes());
+        bytes[14] = cpu;
+        bytes
+    };
+    let bytes = [set(0, 256, 0, 0), set(0, 257, 0, 1), set(7, 9, 0, 2), set(0, 320, 1, 3), set(0, 259, 0, 3)].concat();
+    assert_eq!(windows::cpu_sets(&bytes, &[1, 0, 3]), Some(vec![257, 256, 259]));
+    assert_eq!(windows::cpu_sets(&bytes, &[2]), None, "a record of another type");
+    assert_eq!(windows::cpu_sets(&bytes, &[9]), None);
+    for cut in 1..32 {
+        assert_eq!(windows::cpu_sets(&bytes[..cut], &[]), None);
+    }
+    let mut endless = bytes;
+    endless[..4].fill(0);
+    assert_eq!(windows::cpu_sets(&endless, &[0]), None);
+}
+
+/// In a thread of its own, so that the mask of the test's thread stays as it is.
+#[test]
+#[cfg(target_os = "linux")]
+fn threads_started_later_stay_on_the_chosen_cpus() {
+    let mask = || {
+        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap().trim().to_owned()
+    };
+    let last = *detect().all_physical.last().unwrap();
+    let of_child = std::thread::spawn(move || {
+        assert!(hold(&[last]));
+        std::thread::spawn(mask).join().unwrap()
+    });
+    assert_eq!(of_child.join().unwrap(), last.to_string());
+    assert!(!hold(&[1 << 20]) && !hold(&[]));
+}
+
+#[test]
 fn this_machine() {
     let cores = detect();
     assert!(!cores.perf.is_empty() && cores.perf.len() <= cores.all_physical.len());

@@ -17,9 +17,13 @@ mod simd;
 mod tile_f32;
 
 #[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avxvnni;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 
@@ -30,7 +34,8 @@ use crate::panel::Layout;
 /// Weight rows that a tile works on at once.
 pub const PANEL: usize = 16;
 
-/// What a tile function reads and writes: up to [`PANEL`] weight rows times any number of activation rows.
+/// What a tile function reads and writes: a panel of up to [`PANEL`] weight rows, or two where its cell says so, times
+/// any number of activation rows.
 ///
 /// The result of a (weight row, activation row) pair never depends on which other rows are in the same call.
 pub struct Tile<'a> {
@@ -38,7 +43,7 @@ pub struct Tile<'a> {
     pub dtype: DType,
     /// The rows' bytes in the cell's layout.
     pub weights: &'a [u8],
-    /// Weight rows in use, 1 to 16.
+    /// Weight rows in use, 1 to 16, to 32 with two panels.
     pub rows: usize,
     /// Weights per row.
     pub cols: usize,
@@ -58,6 +63,8 @@ pub struct Cell {
     pub layout: Layout,
     /// The forms of the activations that the tiles read.
     pub acts: ActKinds,
+    /// Panels that the tile for prompt rows takes at once, 1 or 2.
+    pub prompt_panels: usize,
     /// For rows of the prompt.
     pub prompt: TileFn,
     /// For rows of generated (or drafted) tokens.
@@ -104,9 +111,15 @@ impl std::fmt::Debug for Kernels {
 /// Every table, widest first. `scalar` is last and always there.
 const TABLES: &[&Kernels] = &[
     #[cfg(target_arch = "x86_64")]
+    &amx::TABLE,
+    #[cfg(target_arch = "x86_64")]
     &avx512::TABLE,
     #[cfg(target_arch = "x86_64")]
+    &avxvnni::TABLE,
+    #[cfg(target_arch = "x86_64")]
     &avx2::TABLE,
+    #[cfg(target_arch = "aarch64")]
+    &neon::I8MM,
     #[cfg(target_arch = "aarch64")]
     &neon::DOTPROD,
     #[cfg(target_arch = "aarch64")]

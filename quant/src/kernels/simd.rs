@@ -216,28 +216,109 @@ impl Simd for Plain {
 
 crate::kernels::page::prompt::by_floats!(Plain);
 
+/// A float format, as it lies in a row of a file.
+pub(crate) trait Stored {
+    /// Bytes of a value.
+    const BYTES: usize;
+    /// `LANES` values.
+    ///
+    /// # Safety
+    /// The instruction set of S is there; the values are readable at `p`.
+    unsafe fn load<S: Simd>(p: *const u8) -> S::V;
+    /// One value.
+    ///
+    /// # Safety
+    /// It is readable at `p`.
+    unsafe fn one(p: *const u8) -> f32;
+}
+
+/// IEEE single precision.
+pub(crate) struct Single;
+/// IEEE half precision.
+pub(crate) struct Half;
+/// bfloat16.
+pub(crate) struct Brain;
+
+impl Stored for Single {
+    const BYTES: usize = 4;
+
+    #[inline(always)]
+    unsafe fn load<S: Simd>(p: *const u8) -> S::V {
+        // SAFETY: passed on to the caller.
+        unsafe { S::load(p.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn one(p: *const u8) -> f32 {
+        // SAFETY: four bytes are readable at `p`, by the caller.
+        f32::from_le_bytes(unsafe { p.cast::<[u8; 4]>().read() })
+    }
+}
+
+impl Stored for Half {
+    const BYTES: usize = 2;
+
+    #[inline(always)]
+    unsafe fn load<S: Simd>(p: *const u8) -> S::V {
+        // SAFETY: passed on to the caller.
+        unsafe { S::load_f16(p) }
+    }
+
+    #[inline(always)]
+    unsafe fn one(p: *const u8) -> f32 {
+        // SAFETY: two bytes are readable at `p`, by the caller.
+        half::f16::from_le_bytes(unsafe { p.cast::<[u8; 2]>().read() }).to_f32_const()
+    }
+}
+
+impl Stored for Brain {
+    const BYTES: usize = 2;
+
+    #[inline(always)]
+    unsafe fn load<S: Simd>(p: *const u8) -> S::V {
+        // SAFETY: passed on to the caller.
+        unsafe { S::load_bf16(p) }
+    }
+
+    #[inline(always)]
+    unsafe fn one(p: *const u8) -> f32 {
+        // SAFETY: two bytes are readable at `p`, by the caller.
+        f32::from_bits(u32::from(u16::from_le_bytes(unsafe { p.cast::<[u8; 2]>().read() })) << 16)
+    }
+}
+
 /// Products of R rows with N rows, all of `n` values: `out[r][i] = sum_k a[r][k] * b[i][k]`. Each pair has its own lanes
-/// and order, so a pair's result does not depend on R and N.
+/// and order, so a pair's result does not depend on R and N, nor on the format in which the same values of `a` are
+/// stored. What lies `ahead` bytes further in the rows of `a` is asked for in advance, unless that is 0.
 ///
 /// # Safety
 /// The instruction set of S is there; `n` values are readable at each pointer.
 #[inline(always)]
-pub(crate) unsafe fn dots<S: Simd, const R: usize, const N: usize>(
-    a: [*const f32; R],
+pub(crate) unsafe fn dots<S: Simd, W: Stored, const R: usize, const N: usize>(
+    a: [*const u8; R],
     b: [*const f32; N],
     n: usize,
+    ahead: usize,
 ) -> [[f32; N]; R] {
-    // SAFETY: all reads are below `n`.
+    // SAFETY: all reads are below `n`; a prefetch may have any address.
     unsafe {
         let mut acc = [[S::splat(0.0); N]; R];
         let full = n / S::LANES * S::LANES;
         let mut k = 0;
         while k < full {
-            let b: [S::V; N] = std::array::from_fn(|i| S::load(b[i].add(k)));
+            if ahead > 0 && (k * W::BYTES).is_multiple_of(64) {
+                for r in 0..R {
+                    S::prefetch(a[r].wrapping_add(k * W::BYTES + ahead));
+                }
+            }
+            let mut x = [S::splat(0.0); N];
+            for i in 0..N {
+                x[i] = S::load(b[i].add(k));
+            }
             for r in 0..R {
-                let a = S::load(a[r].add(k));
+                let a = W::load::<S>(a[r].add(k * W::BYTES));
                 for i in 0..N {
-                    acc[r][i] = S::fma(a, b[i], acc[r][i]);
+                    acc[r][i] = S::fma(a, x[i], acc[r][i]);
                 }
             }
             k += S::LANES;
@@ -246,7 +327,7 @@ pub(crate) unsafe fn dots<S: Simd, const R: usize, const N: usize>(
         for r in 0..R {
             for i in 0..N {
                 let sum = S::sum(acc[r][i]);
-                out[r][i] = (full..n).fold(sum, |s, k| S::fma1(*a[r].add(k), *b[i].add(k), s));
+                out[r][i] = (full..n).fold(sum, |s, k| S::fma1(W::one(a[r].add(k * W::BYTES)), *b[i].add(k), s));
             }
         }
         out

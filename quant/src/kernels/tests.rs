@@ -72,7 +72,9 @@ fn check(kernels: &'static Kernels, dtype: DType, shape: (usize, usize, usize), 
     let bytes = Bytes::mapped(Arc::new(bytes), 0..len).unwrap();
     let x: Vec<f32> = (0..n * cols).map(|_| rng.f32() * 3.0).collect();
     let list: Vec<u32> = (0..n as u32).rev().collect();
-    let mut checked = 0;
+    // The plain meaning of a large product takes longer than all tables together: of those every seventh pair.
+    let every = if rows * cols * n > 1 << 20 { 7 } else { 1 };
+    let (mut checked, mut before) = (0, None);
     for (repack, prompt) in [(false, true), (true, true), (true, false)] {
         pool.enter(2, |team| {
             let mut weight = Weight::new(dtype, rows, cols, bytes.clone(), kernels).unwrap();
@@ -91,28 +93,39 @@ fn check(kernels: &'static Kernels, dtype: DType, shape: (usize, usize, usize), 
             ];
             weight::run(team, &acts, &mut products);
             for i in 0..n {
-                for r in 0..rows {
+                for r in (0..rows).filter(|r| (i * rows + r).is_multiple_of(every)) {
                     let (want, size) = meaning(&w32[r * cols..(r + 1) * cols], &acts.row(i), weight.acts());
                     let got = f64::from(all[i * rows + r]);
+                    // Scales times codes are rounded once here and once or twice there, before they are rounded to bf16.
+                    let tolerance = if acts.row(i).bf16.is_empty() { 3e-6 } else { 1e-4 };
                     assert!(
-                        (got - want).abs() <= size * 3e-6 + 1e-6,
+                        (got - want).abs() <= size * tolerance + 1e-6,
                         "{kernels:?} {} {rows}x{cols} row {r}, activation {i} of {n}: {got} instead of {want}",
                         dtype.name()
                     );
-                    assert_eq!(
-                        all[i * rows + r].to_bits(),
-                        gathered[(n - 1 - i) * rows + r].to_bits(),
-                        "gathered rows"
-                    );
                     checked += 1;
                 }
+                let again = &gathered[(n - 1 - i) * rows..][..rows];
+                let same = all[i * rows..][..rows].iter().zip(again).all(|(a, b)| a.to_bits() == b.to_bits());
+                assert!(same, "gathered rows");
             }
-            // Alone, each activation row gives the same bits as among others.
-            let one = [n as u32 / 2];
-            let mut alone = vec![0f32; rows];
-            weight::run(team, &acts, &mut [Product { weight: &weight, rows: Rows::Some(&one), out: &mut alone }]);
-            let at = n / 2 * rows;
-            assert!(alone.iter().zip(&all[at..at + rows]).all(|(a, b)| a.to_bits() == b.to_bits()), "alone = batched");
+            // Whatever the number of activation rows: the same bits, and the same for a generated row where its tile is
+            // the prompt's.
+            let cell = kernels.cell(dtype);
+            if std::ptr::fn_addr_eq(cell.prompt, cell.generated) && repack {
+                let other = before.get_or_insert_with(|| all.clone());
+                assert!(other.iter().zip(&all).all(|(a, b)| a.to_bits() == b.to_bits()), "roles differ");
+            }
+            for few in (1..n.min(12)).filter(|few| few % 3 == n % 3 || *few == 1) {
+                let some: Vec<u32> = (0..few as u32).map(|i| (n as u32 / 2 + i) % n as u32).collect();
+                let mut alone = vec![0f32; few * rows];
+                let product = Product { weight: &weight, rows: Rows::Some(&some), out: &mut alone };
+                weight::run(team, &acts, &mut [product]);
+                for (alone, &i) in alone.chunks_exact(rows).zip(&some) {
+                    let among = &all[i as usize * rows..][..rows];
+                    assert!(alone.iter().zip(among).all(|(a, b)| a.to_bits() == b.to_bits()), "alone = batched");
+                }
+            }
         });
     }
     checked
@@ -127,9 +140,15 @@ fn every_table_multiplies_as_the_formats_mean() {
         for &dtype in DType::ALL {
             let unit = dtype.block_len();
             let some = if unit == 1 { 37 } else { 3 * unit };
-            for (rows, cols, n) in
-                [(1, unit, 1), (5, 2 * unit, 2), (16, some, 3), (33, unit, 4), (48, some, 7), (16, unit, 37)]
-            {
+            for (rows, cols, n) in [
+                (1, unit, 1),
+                (5, 2 * unit, 2),
+                (16, some, 3),
+                (33, unit, 4),
+                (48, some, 7),
+                (16, unit, 37),
+                (83, 17 * unit, 40),
+            ] {
                 checked += check(kernels, dtype, (rows, cols, n), &mut rng, &pool);
             }
         }

@@ -23,7 +23,7 @@ pub(super) trait Parts {
     const SCALES: usize = 0;
 
     /// Where the block has the codes of quad `q` of group `g`.
-    fn fields(g: usize, q: usize) -> impl IntoIterator<Item = Field>;
+    fn fields(g: usize, q: usize) -> [Field; 2];
 
     /// The first `SCALES` scale bytes of the record.
     fn scales(_block: &[u8]) -> Scales {
@@ -42,15 +42,22 @@ pub(super) enum Field {
     Single { at: usize, from: usize, to: usize },
 }
 
+impl Field {
+    /// For formats that have all bits of a code in one place.
+    pub const NONE: Self = Self::Bytes { at: 0, from: 0, bits: 0, to: 0 };
+}
+
 /// A word whose bytes are all `byte`.
 const fn every(byte: u32) -> u32 {
     0x0101_0101 * byte
 }
 
+#[inline(always)]
 fn word(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
+#[inline(always)]
 fn put_word(bytes: &mut [u8], at: usize, word: u32) {
     bytes[at..at + 4].copy_from_slice(&word.to_le_bytes());
 }
@@ -83,16 +90,68 @@ impl Field {
     }
 }
 
-/// The planes of a group with codes of `bits`, in their order: width, and the code's bit that is its lowest.
-const fn planes(bits: usize) -> &'static [(usize, usize)] {
+/// What one direction does with a plane of W bits, whose lowest is bit `shift` of the code, and which starts at `line`.
+trait Direction {
+    fn plane<const W: usize>(&mut self, quads: &mut [u32; 8], line: usize, shift: usize);
+}
+
+/// Goes through the planes of a group with codes of `bits`, in their order.
+#[inline(always)]
+fn planes(bits: usize, quads: &mut [u32; 8], to: &mut impl Direction) {
     match bits {
-        2 => &[(2, 0)],
-        3 => &[(1, 2), (2, 0)],
-        4 => &[(4, 0)],
-        5 => &[(1, 4), (4, 0)],
-        6 => &[(2, 4), (4, 0)],
-        8 => &[(8, 0)],
-        _ => panic!("no format has codes of so many bits"),
+        2 => to.plane::<2>(quads, 0, 0),
+        3 => {
+            to.plane::<1>(quads, 0, 2);
+            to.plane::<2>(quads, 1, 0);
+        }
+        4 => to.plane::<4>(quads, 0, 0),
+        5 => {
+            to.plane::<1>(quads, 0, 4);
+            to.plane::<4>(quads, 1, 0);
+        }
+        6 => {
+            to.plane::<2>(quads, 0, 4);
+            to.plane::<4>(quads, 2, 0);
+        }
+        8 => to.plane::<8>(quads, 0, 0),
+        _ => unreachable!("no format has codes of {bits} bits"),
+    }
+}
+
+/// Quads into the lines of a group, at the places of row r.
+struct Into<'a> {
+    lines: &'a mut [u8],
+    r: usize,
+}
+
+impl Direction for Into<'_> {
+    #[inline(always)]
+    fn plane<const W: usize>(&mut self, quads: &mut [u32; 8], line: usize, shift: usize) {
+        for j in 0..W {
+            let mut all = 0;
+            for i in 0..8 / W {
+                all |= (quads[8 / W * j + i] >> shift & every((1 << W) - 1)) << (i * W);
+            }
+            put_word(self.lines, (line + j) * LINE + 4 * self.r, all);
+        }
+    }
+}
+
+/// Quads out of the lines of a group.
+struct From<'a> {
+    lines: &'a [u8],
+    r: usize,
+}
+
+impl Direction for From<'_> {
+    #[inline(always)]
+    fn plane<const W: usize>(&mut self, quads: &mut [u32; 8], line: usize, shift: usize) {
+        for j in 0..W {
+            let all = word(self.lines, (line + j) * LINE + 4 * self.r);
+            for i in 0..8 / W {
+                quads[8 / W * j + i] |= (all >> (i * W) & every((1 << W) - 1)) << shift;
+            }
+        }
     }
 }
 
@@ -108,6 +167,7 @@ pub(super) fn both<P: Parts>() -> Interleaving {
 }
 
 fn pack<P: Parts>(row: &[u8], r: usize, panel: &mut [u8]) {
+    assert!(r < PANEL);
     for (block, record) in row.chunks_exact(P::BLOCK).zip(panel.chunks_exact_mut(P::BLOCK * PANEL)) {
         for (i, &at) in P::NUMBERS.iter().enumerate() {
             let to = i * HALVES + 2 * r;
@@ -119,16 +179,12 @@ fn pack<P: Parts>(row: &[u8], r: usize, panel: &mut [u8]) {
         }
         let lines = record[front::<P>()..].chunks_exact_mut(P::BITS * LINE);
         for (g, lines) in lines.enumerate() {
-            let quads: [u32; 8] =
-                std::array::from_fn(|q| P::fields(g, q).into_iter().fold(0, |all, field| all | field.get(block)));
-            let mut line = 0;
-            for &(width, shift) in planes(P::BITS) {
-                for quads in quads.chunks_exact(8 / width) {
-                    let part = |(i, quad): (usize, &u32)| (quad >> shift & every((1 << width) - 1)) << (i * width);
-                    put_word(lines, line * LINE + 4 * r, quads.iter().enumerate().map(part).fold(0, |a, b| a | b));
-                    line += 1;
-                }
+            let mut quads = [0u32; 8];
+            for (q, quad) in quads.iter_mut().enumerate() {
+                let [a, b] = P::fields(g, q);
+                *quad = a.get(block) | b.get(block);
             }
+            planes(P::BITS, &mut quads, &mut Into { lines, r });
         }
     }
 }
@@ -143,18 +199,9 @@ fn unpack<P: Parts>(panel: &[u8], r: usize, row: &mut [u8]) {
         P::put_scales(block, std::array::from_fn(at));
         for (g, lines) in record[front::<P>()..].chunks_exact(P::BITS * LINE).enumerate() {
             let mut quads = [0u32; 8];
-            let mut line = 0;
-            for &(width, shift) in planes(P::BITS) {
-                for quads in quads.chunks_exact_mut(8 / width) {
-                    let all = word(lines, line * LINE + 4 * r);
-                    for (i, quad) in quads.iter_mut().enumerate() {
-                        *quad |= (all >> (i * width) & every((1 << width) - 1)) << shift;
-                    }
-                    line += 1;
-                }
-            }
+            planes(P::BITS, &mut quads, &mut From { lines, r });
             for (q, &quad) in quads.iter().enumerate() {
-                P::fields(g, q).into_iter().for_each(|field| field.put(block, quad));
+                P::fields(g, q).iter().for_each(|field| field.put(block, quad));
             }
         }
     }

@@ -62,12 +62,6 @@ pub fn layout_bytes(layout: Layout, rows: usize, row_bytes: usize) -> usize {
 pub(crate) const HALVES: usize = 2 * PANEL;
 /// Bytes of one line.
 pub(crate) const LINE: usize = 4 * PANEL;
-/// Bytes of a record of Q8_0.
-pub(crate) const Q8_0_RECORD: usize = 34 * PANEL;
-/// Bytes of a record of Q4_K.
-pub(crate) const Q4_K_RECORD: usize = 144 * PANEL;
-/// Bytes of a record of Q6_K.
-pub(crate) const Q6_K_RECORD: usize = 210 * PANEL;
 
 /// Both ways between a row's block and its part of a record.
 struct Interleaving {

@@ -3,11 +3,13 @@
 use super::lines::{Field, Parts};
 
 /// Four bits of each code: of the first 16 in low nibbles from byte `at` on, of the others in the high ones.
+#[inline(always)]
 fn nibbles(at: usize, q: usize) -> Field {
     Field::Bytes { at: at + q % 4 * 4, from: q / 4 * 4, bits: 4, to: 0 }
 }
 
 /// The fifth bits, in order from byte `at` on.
+#[inline(always)]
 fn fifth(at: usize, q: usize) -> Field {
     Field::Single { at: at + q / 2, from: q % 2 * 4, to: 4 }
 }
@@ -21,8 +23,9 @@ impl Parts for Q4_0 {
     const BITS: usize = 4;
     const NUMBERS: &'static [usize] = &[0];
 
-    fn fields(_g: usize, q: usize) -> impl IntoIterator<Item = Field> {
-        [nibbles(2, q)]
+    #[inline(always)]
+    fn fields(_g: usize, q: usize) -> [Field; 2] {
+        [nibbles(2, q), Field::NONE]
     }
 }
 
@@ -34,8 +37,9 @@ impl Parts for Q4_1 {
     const BITS: usize = 4;
     const NUMBERS: &'static [usize] = &[0, 2];
 
-    fn fields(_g: usize, q: usize) -> impl IntoIterator<Item = Field> {
-        [nibbles(4, q)]
+    #[inline(always)]
+    fn fields(_g: usize, q: usize) -> [Field; 2] {
+        [nibbles(4, q), Field::NONE]
     }
 }
 
@@ -47,7 +51,8 @@ impl Parts for Q5_0 {
     const BITS: usize = 5;
     const NUMBERS: &'static [usize] = &[0];
 
-    fn fields(_g: usize, q: usize) -> impl IntoIterator<Item = Field> {
+    #[inline(always)]
+    fn fields(_g: usize, q: usize) -> [Field; 2] {
         [nibbles(6, q), fifth(2, q)]
     }
 }
@@ -60,7 +65,8 @@ impl Parts for Q5_1 {
     const BITS: usize = 5;
     const NUMBERS: &'static [usize] = &[0, 2];
 
-    fn fields(_g: usize, q: usize) -> impl IntoIterator<Item = Field> {
+    #[inline(always)]
+    fn fields(_g: usize, q: usize) -> [Field; 2] {
         [nibbles(8, q), fifth(4, q)]
     }
 }
@@ -73,7 +79,8 @@ impl Parts for Q8_0 {
     const BITS: usize = 8;
     const NUMBERS: &'static [usize] = &[0];
 
-    fn fields(_g: usize, q: usize) -> impl IntoIterator<Item = Field> {
-        [Field::Bytes { at: 2 + 4 * q, from: 0, bits: 8, to: 0 }]
+    #[inline(always)]
+    fn fields(_g: usize, q: usize) -> [Field; 2] {
+        [Field::Bytes { at: 2 + 4 * q, from: 0, bits: 8, to: 0 }, Field::NONE]
     }
 }

@@ -4,16 +4,19 @@ use super::lines::{Field, Parts, Scales};
 use crate::formats::q4_k::ScalesMins;
 
 /// Two bits of each code, as Q2_K and Q3_K have them: halves of 32 bytes, four planes each.
+#[inline(always)]
 fn twos(at: usize, g: usize, q: usize) -> Field {
     Field::Bytes { at: at + g / 4 * 32 + 4 * q, from: g % 4 * 2, bits: 2, to: 0 }
 }
 
 /// Four bits of each code, as Q4_K and Q5_K have them: group 2p in low nibbles, 2p + 1 in high ones.
+#[inline(always)]
 fn nibbles(at: usize, g: usize, q: usize) -> Field {
     Field::Bytes { at: at + g / 2 * 32 + 4 * q, from: g % 2 * 4, bits: 4, to: 0 }
 }
 
 /// One bit of each code: of group g in bits g.
+#[inline(always)]
 fn ones(at: usize, g: usize, q: usize, to: usize) -> Field {
     Field::Bytes { at: at + 4 * q, from: g, bits: 1, to }
 }
@@ -66,8 +69,9 @@ impl Parts for Q2K {
     const NUMBERS: &'static [usize] = &[80, 82];
     const SCALES: usize = 16;
 
-    fn fields(g: usize, q: usize) -> impl IntoIterator<Item = Field> {
-        [twos(16, g, q)]
+    #[inline(always)]
+    fn fields(g: usize, q: usize) -> [Field; 2] {
+        [twos(16, g, q), Field::NONE]
     }
 
     fn scales(block: &[u8]) -> Scales {
@@ -88,7 +92,8 @@ impl Parts for Q3K {
     const NUMBERS: &'static [usize] = &[108];
     const SCALES: usize = 12;
 
-    fn fields(g: usize, q: usize) -> impl IntoIterator<Item = Field> {
+    #[inline(always)]
+    fn fields(g: usize, q: usize) -> [Field; 2] {
         [twos(32, g, q), ones(0, g, q, 2)]
     }
 
@@ -121,8 +126,9 @@ impl Parts for Q4K {
     const NUMBERS: &'static [usize] = &[0, 2];
     const SCALES: usize = 12;
 
-    fn fields(g: usize, q: usize) -> impl IntoIterator<Item = Field> {
-        [nibbles(16, g, q)]
+    #[inline(always)]
+    fn fields(g: usize, q: usize) -> [Field; 2] {
+        [nibbles(16, g, q), Field::NONE]
     }
 
     fn scales(block: &[u8]) -> Scales {
@@ -143,7 +149,8 @@ impl Parts for Q5K {
     const NUMBERS: &'static [usize] = &[0, 2];
     const SCALES: usize = 12;
 
-    fn fields(g: usize, q: usize) -> impl IntoIterator<Item = Field> {
+    #[inline(always)]
+    fn fields(g: usize, q: usize) -> [Field; 2] {
         [nibbles(48, g, q), ones(16, g, q, 4)]
     }
 
@@ -165,7 +172,8 @@ impl Parts for Q6K {
     const NUMBERS: &'static [usize] = &[208];
     const SCALES: usize = 16;
 
-    fn fields(g: usize, q: usize) -> impl IntoIterator<Item = Field> {
+    #[inline(always)]
+    fn fields(g: usize, q: usize) -> [Field; 2] {
         let (half, t) = (g / 4, g % 4);
         [
             Field::Bytes { at: 64 * half + t % 2 * 32 + 4 * q, from: t / 2 * 4, bits: 4, to: 0 },
@@ -191,8 +199,9 @@ impl Parts for IQ4XS {
     const NUMBERS: &'static [usize] = &[0];
     const SCALES: usize = 6;
 
-    fn fields(g: usize, q: usize) -> impl IntoIterator<Item = Field> {
-        [Field::Bytes { at: 8 + 16 * g + q % 4 * 4, from: q / 4 * 4, bits: 4, to: 0 }]
+    #[inline(always)]
+    fn fields(g: usize, q: usize) -> [Field; 2] {
+        [Field::Bytes { at: 8 + 16 * g + q % 4 * 4, from: q / 4 * 4, bits: 4, to: 0 }, Field::NONE]
     }
 
     /// The file has sixes already, in another order: scales_h [2], scales_l [4].

@@ -1,5 +1,4 @@
-//! How fast the real kernels are on this machine: weights of one format times one row and times many, attention, and
-//! the start of a parallel region.
+//! How fast the real kernels are on this machine: weights of one format times one row and times many, and attention.
 //!
 //! Each figure is the median of several passes, so that it is what the machine gives, not what it gave once.
 
@@ -16,7 +15,7 @@ use std::time::{Duration, Instant};
 /// Columns of the probed matrices: the width of a model of middle size.
 const COLS: usize = 4096;
 /// Rows of a prompt that are read together.
-const PROMPT: usize = 32;
+const PROMPT: usize = 128;
 /// Rows of the matrix that a prompt is multiplied with: it is computing that takes the time, not memory.
 const PROMPT_ROWS: usize = 1024;
 /// A figure that takes longer than this is taken from fewer passes.
@@ -95,33 +94,38 @@ impl Bench {
     }
 }
 
+/// Heads of the models of middle size.
+const HEADS: Heads = Heads { n_heads: 16, n_kv_heads: 8, head_dim: 128 };
+
 /// Multiplications per second of attention over f16 keys and values, for a prompt.
 pub fn attention(pool: &Pool, threads: usize, kernels: &'static Kernels) -> f64 {
-    let heads = Heads { n_heads: 16, n_kv_heads: 8, head_dim: 128 };
-    const TOKENS: usize = 256;
-    let pages: Vec<u32> = (0..(TOKENS / PAGE) as u32).collect();
-    let plane = vec![FILL; TOKENS * heads.n_kv_heads * KvType::F16.row_bytes(heads.head_dim)];
-    let places = Places { first: 0, step: heads.page_bytes(KvType::F16) };
-    let plane = || Plane { bytes: &plane, dtype: KvType::F16, places };
-    let q = vec![0.01; TOKENS * heads.n_heads * heads.head_dim];
-    let mut out = vec![0.0; q.len()];
-    let span = QuerySpan { first: 0, len: TOKENS, past: 0, pages: &pages, generated: false };
-    let seconds = median(5, || {
-        pool.enter(threads, |team| {
-            attend::attend(team, kernels, heads, (plane(), plane()), &[span], &q, &mut out);
-        });
-    });
+    const TOKENS: usize = 512;
     // Each token looks at half of all tokens, for scores and for values.
-    (heads.n_heads * heads.head_dim * TOKENS * TOKENS) as f64 / seconds
+    (HEADS.n_heads * HEADS.head_dim * TOKENS * TOKENS) as f64 / attention_seconds(pool, threads, kernels, (0, TOKENS))
 }
 
-/// Seconds that a parallel region takes in which nothing is done.
-pub fn region(pool: &Pool, threads: usize) -> f64 {
-    const REGIONS: usize = 200;
-    let seconds = median(3, || {
-        pool.enter(threads, |team| (0..REGIONS).for_each(|_| team.run(&|_| {})));
-    });
-    seconds / REGIONS as f64
+/// Bytes of f16 keys and values per second that one generated token looks at, where there are `bytes` of them.
+pub fn attention_of_one(pool: &Pool, threads: usize, kernels: &'static Kernels, bytes: usize) -> f64 {
+    let token = 2 * HEADS.n_kv_heads * KvType::F16.row_bytes(HEADS.head_dim);
+    let past = (bytes / token).max(PAGE);
+    ((past + 1) * token) as f64 / attention_seconds(pool, threads, kernels, (past, 1))
+}
+
+/// Seconds of attention of `len` tokens behind `past` others.
+fn attention_seconds(pool: &Pool, threads: usize, kernels: &'static Kernels, (past, len): (usize, usize)) -> f64 {
+    let pages: Vec<u32> = (0..(past + len).div_ceil(PAGE) as u32).collect();
+    let keys = vec![FILL; pages.len() * PAGE * HEADS.n_kv_heads * KvType::F16.row_bytes(HEADS.head_dim)];
+    let values = keys.clone();
+    let places = Places { first: 0, step: HEADS.page_bytes(KvType::F16) };
+    let plane = |bytes| Plane { bytes, dtype: KvType::F16, places };
+    let q = vec![0.01; len * HEADS.n_heads * HEADS.head_dim];
+    let mut out = vec![0.0; q.len()];
+    let span = QuerySpan { first: 0, len, past, pages: &pages, generated: len == 1 };
+    median(5, || {
+        pool.enter(threads, |team| {
+            attend::attend(team, kernels, HEADS, (plane(&keys), plane(&values)), &[span], &q, &mut out);
+        });
+    })
 }
 
 /// The median of the seconds that some passes take, after one that is not counted unless [`PATIENCE`] is out.
@@ -164,6 +168,6 @@ mod tests {
             }
         }
         assert!(attention(&pool, 2, kernels::best()) > 0.0);
-        assert!(region(&pool, 2) > 0.0);
+        assert!(attention_of_one(&pool, 2, kernels::best(), 1 << 20) > 0.0);
     }
 }

@@ -16,7 +16,9 @@ const SEED: u64 = 0x1a9_0b1d;
 pub struct Test {
     /// What is read and generated.
     pub shape: Shape,
-    /// Tokens that are in the cache before.
+    /// Sequences that do so side by side.
+    pub parallel: usize,
+    /// Tokens of each sequence that are in the cache before.
     pub depth: usize,
     /// Most tokens given to the engine in one go.
     pub batch: usize,
@@ -29,7 +31,7 @@ pub struct Test {
 }
 
 impl Test {
-    /// As llama-bench names it: `pp512`, `tg128`, `pp512+tg128`, `pp512 @ d4096`.
+    /// As llama-bench names it: `pp512`, `tg128`, `pp512+tg128`, `pp512 @ d4096`; with several sequences `tg128 x8`.
     pub fn name(&self) -> String {
         let Shape { n_prompt, n_gen } = self.shape;
         let mut name = match (n_prompt, n_gen) {
@@ -37,27 +39,30 @@ impl Test {
             (0, n) => format!("tg{n}"),
             (p, n) => format!("pp{p}+tg{n}"),
         };
+        if self.parallel > 1 {
+            name += &format!(" x{}", self.parallel);
+        }
         if self.depth > 0 {
             name += &format!(" @ d{}", self.depth);
         }
         name
     }
 
-    /// Tokens of context that it needs.
+    /// Tokens of context that each sequence needs.
     pub fn context(&self) -> usize {
-        self.depth + self.tokens()
+        self.depth + self.shape.n_prompt + self.shape.n_gen
     }
 
-    /// Tokens that a repetition processes.
+    /// Tokens that a repetition processes, of all sequences.
     pub fn tokens(&self) -> usize {
-        self.shape.n_prompt + self.shape.n_gen
+        self.parallel * (self.shape.n_prompt + self.shape.n_gen)
     }
 }
 
 /// Reads random tokens for one test.
 struct Reader<'a> {
     engine: &'a mut Engine,
-    seq: Sequence,
+    seqs: Vec<Sequence>,
     rng: Rng,
     pass: usize,
 }
@@ -68,30 +73,47 @@ impl Reader<'_> {
         (0..n).map(|_| self.rng.below(vocab) as u32).collect()
     }
 
-    /// Reads a prompt; the logits of its last token are computed, as an answer would need them.
-    fn prompt(&mut self, tokens: &[u32]) -> Result<()> {
-        let chunks = tokens.len().div_ceil(self.pass);
-        for (i, chunk) in tokens.chunks(self.pass).enumerate() {
-            let wanted = usize::from(i + 1 == chunks);
-            self.engine.forward(&mut [Part { seq: &mut self.seq, tokens: chunk, role: Role::Prompt, wanted }])?;
+    /// `n` tokens for each sequence.
+    fn for_each(&mut self, n: usize) -> Vec<Vec<u32>> {
+        (0..self.seqs.len()).map(|_| self.random(n)).collect()
+    }
+
+    /// Reads each sequence's prompt; the logits of its last token are computed, as an answer would need them.
+    fn prompts(&mut self, prompts: &[Vec<u32>]) -> Result<()> {
+        for (seq, tokens) in self.seqs.iter_mut().zip(prompts) {
+            let chunks = tokens.len().div_ceil(self.pass);
+            for (i, chunk) in tokens.chunks(self.pass).enumerate() {
+                let wanted = usize::from(i + 1 == chunks);
+                self.engine.forward(&mut [Part { seq, tokens: chunk, role: Role::Prompt, wanted }])?;
+            }
         }
         Ok(())
     }
 
-    /// Reads tokens one by one, as if each had been generated.
-    fn generate(&mut self, tokens: &[u32]) -> Result<()> {
-        for token in tokens.chunks(1) {
-            self.engine.forward(&mut [Part { seq: &mut self.seq, tokens: token, role: Role::Generated, wanted: 1 }])?;
+    /// Reads the sequences' tokens one by one, as if each had been generated: one token of each in a pass.
+    fn generate(&mut self, tokens: &[Vec<u32>]) -> Result<()> {
+        for i in 0..tokens.first().map_or(0, Vec::len) {
+            let mut parts: Vec<Part<'_>> = Vec::with_capacity(tokens.len());
+            for (seq, own) in self.seqs.iter_mut().zip(tokens) {
+                parts.push(Part { seq, tokens: &own[i..=i], role: Role::Generated, wanted: 1 });
+            }
+            self.engine.forward(&mut parts)?;
         }
         Ok(())
+    }
+
+    /// Leaves the first `len` tokens of each sequence.
+    fn truncate(&mut self, len: usize) {
+        let pages = &mut self.engine.kv_mut().pages;
+        self.seqs.iter_mut().for_each(|seq| seq.truncate(pages, len));
     }
 
     /// One repetition on top of the first `depth` tokens; the tokens are drawn before the clock starts.
     fn repetition(&mut self, shape: Shape, depth: usize) -> Result<Duration> {
-        self.seq.truncate(&mut self.engine.kv_mut().pages, depth);
-        let (prompt, generated) = (self.random(shape.n_prompt), self.random(shape.n_gen));
+        self.truncate(depth);
+        let (prompts, generated) = (self.for_each(shape.n_prompt), self.for_each(shape.n_gen));
         let started = Instant::now();
-        self.prompt(&prompt)?;
+        self.prompts(&prompts)?;
         self.generate(&generated)?;
         Ok(started.elapsed())
     }
@@ -103,16 +125,17 @@ impl Reader<'_> {
 /// When the tokens do not fit the engine's context.
 pub fn run(engine: &mut Engine, test: &Test, heard: &mut dyn FnMut(usize)) -> Result<Vec<Duration>> {
     let pass = test.batch.min(test.ubatch).max(1);
-    let mut reader = Reader { engine, seq: Sequence::default(), rng: Rng::new(SEED), pass };
+    let seqs = (0..test.parallel).map(|_| Sequence::default()).collect();
+    let mut reader = Reader { engine, seqs, rng: Rng::new(SEED), pass };
     let times = repetitions(&mut reader, test, heard);
-    reader.seq.truncate(&mut reader.engine.kv_mut().pages, 0);
+    reader.truncate(0);
     times
 }
 
 fn repetitions(reader: &mut Reader<'_>, test: &Test, heard: &mut dyn FnMut(usize)) -> Result<Vec<Duration>> {
     if test.depth > 0 {
-        let past = reader.random(test.depth);
-        reader.prompt(&past)?;
+        let past = reader.for_each(test.depth);
+        reader.prompts(&past)?;
     }
     if test.warmup {
         heard(0);
@@ -134,13 +157,14 @@ mod tests {
 
     #[test]
     fn tests_are_named_as_llama_bench_names_them() {
-        let named = |n_prompt, n_gen, depth| {
+        let named = |n_prompt, n_gen, parallel, depth| {
             let shape = Shape { n_prompt, n_gen };
-            Test { shape, depth, batch: 1, ubatch: 1, repetitions: 1, warmup: false }.name()
+            Test { shape, parallel, depth, batch: 1, ubatch: 1, repetitions: 1, warmup: false }.name()
         };
-        assert_eq!(named(512, 0, 0), "pp512");
-        assert_eq!(named(0, 128, 0), "tg128");
-        assert_eq!(named(512, 128, 0), "pp512+tg128");
-        assert_eq!(named(512, 0, 4096), "pp512 @ d4096");
+        assert_eq!(named(512, 0, 1, 0), "pp512");
+        assert_eq!(named(0, 128, 1, 0), "tg128");
+        assert_eq!(named(512, 128, 1, 0), "pp512+tg128");
+        assert_eq!(named(512, 0, 1, 4096), "pp512 @ d4096");
+        assert_eq!(named(0, 32, 8, 512), "tg32 x8 @ d512");
     }
 }

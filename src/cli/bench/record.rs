@@ -1,5 +1,6 @@
 //! One test's result with everything that llama-bench reports about it, by its field names, and some fields more.
 
+use super::limits::Limits;
 use super::machine;
 use super::measure::Test;
 use super::model_name::ModelName;
@@ -15,14 +16,18 @@ pub struct Setting {
     pub threads: usize,
     /// Nanoseconds from opening the file to a model ready to read.
     pub load_ns: u64,
-    /// Bytes per second that the threads read from memory, where measured.
-    pub bandwidth: Option<f64>,
+    /// What the threads could do at most, where measured.
+    pub limits: Option<Limits>,
     /// Types of cached keys and values.
     pub cache: (KvType, KvType),
     /// Instruction set in use.
     pub isa: &'static str,
     /// Bytes of weights that one generated token reads.
     pub bytes_per_token: u64,
+    /// Bytes of keys and values of a cached token, all layers.
+    pub cache_bytes_per_token: u64,
+    /// Products of weights that a prompt's token takes, the head not counted: of integers, and of floats.
+    pub products_per_token: (u64, u64),
     /// Whether weights are arranged for the kernels.
     pub repack: bool,
 }
@@ -66,7 +71,7 @@ pub struct Record {
     pub n_prompt: usize,
     /// Tokens generated.
     pub n_gen: usize,
-    /// Tokens in the cache before.
+    /// Tokens of each sequence in the cache before.
     pub n_depth: usize,
     /// When the test began, UTC.
     pub test_time: String,
@@ -88,6 +93,8 @@ pub struct Record {
     pub test: String,
     /// Instruction set in use.
     pub isa: &'static str,
+    /// Sequences side by side; rates are of all of them together.
+    pub n_parallel: usize,
     /// Median time of a repetition.
     pub median_ns: u64,
     /// Median of the repetitions' tokens per second.
@@ -97,15 +104,50 @@ pub struct Record {
     /// Most resident memory since loading began, in bytes; absent where the system does not tell.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peak_rss_bytes: Option<u64>,
-    /// Bytes per second that the threads read from memory; absent with `--no-bandwidth`.
+    /// Bytes per second that the threads read from memory; absent with `--no-limits`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_bandwidth: Option<f64>,
+    /// Multiply-adds of bytes per second that the instruction set in use does at most; absent with `--no-limits`, and
+    /// where its kernels multiply floats only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peak_int8: Option<f64>,
+    /// The same of f32.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peak_f32: Option<f64>,
     /// Bytes of weights that one generated token reads.
     pub bytes_per_token: u64,
-    /// Part of the bandwidth that generation used for weights: tokens/s * bytes per token / bandwidth; for tests that
-    /// only generate.
+    /// Products of weights and integers that a prompt's token takes, the head not counted.
+    pub integer_products_per_token: u64,
+    /// The same of weights and floats.
+    pub float_products_per_token: u64,
+    /// Part of the bandwidth that generation used for weights and for the keys and values of all tokens before; for
+    /// tests that only generate. Sequences side by side read the weights once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bandwidth_share: Option<f64>,
+    /// Part of the peaks that reading a prompt used for products with weights; those of attention are not counted. For
+    /// tests that only read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compute_share: Option<f64>,
+}
+
+impl Setting {
+    /// See [`Record::bandwidth_share`].
+    fn bandwidth_share(&self, test: &Test, tokens_per_second: f64) -> Option<f64> {
+        let generates_only = test.shape.n_prompt == 0;
+        let past = test.depth as f64 + test.shape.n_gen as f64 / 2.0;
+        let sequences = test.parallel as f64;
+        let bytes = self.bytes_per_token as f64 + sequences * past * self.cache_bytes_per_token as f64;
+        self.limits.filter(|_| generates_only).map(|l| tokens_per_second / sequences * bytes / l.bandwidth)
+    }
+
+    /// See [`Record::compute_share`].
+    fn compute_share(&self, test: &Test, tokens_per_second: f64) -> Option<f64> {
+        let peaks = self.limits.filter(|_| test.shape.n_gen == 0)?.peaks?;
+        let (integers, floats) = self.products_per_token;
+        // A table whose kernels take integers has a peak of them.
+        let seconds = if integers > 0 { integers as f64 / peaks.int8? } else { 0.0 } + floats as f64 / peaks.f32;
+        Some(tokens_per_second * seconds)
+    }
 }
 
 impl Record {
@@ -115,8 +157,7 @@ impl Record {
         let ns: Vec<f64> = samples_ns.iter().map(|&n| n as f64).collect();
         let samples_ts: Vec<f64> = ns.iter().map(|n| 1e9 * test.tokens() as f64 / n.max(1.0)).collect();
         let avg_ts = mean(&samples_ts);
-        let share = |bandwidth: f64| avg_ts * s.bytes_per_token as f64 / bandwidth;
-        let generates_only = test.shape.n_prompt == 0;
+        let peaks = s.limits.and_then(|l| l.peaks);
         let type_name = |t: KvType| KvType::ALL.iter().find(|(_, k)| *k == t).map_or("", |(name, _)| name);
         Self {
             build_commit: option_env!("LAPWING_BUILD_COMMIT").unwrap_or("unknown"),
@@ -150,11 +191,17 @@ impl Record {
             build_version: env!("CARGO_PKG_VERSION"),
             test: test.name(),
             isa: s.isa,
+            n_parallel: test.parallel,
             load_ns: s.load_ns,
             peak_rss_bytes: peak_rss,
-            memory_bandwidth: s.bandwidth,
+            memory_bandwidth: s.limits.map(|l| l.bandwidth),
+            peak_int8: peaks.and_then(|p| p.int8),
+            peak_f32: peaks.map(|p| p.f32),
             bytes_per_token: s.bytes_per_token,
-            bandwidth_share: s.bandwidth.filter(|_| generates_only).map(share),
+            integer_products_per_token: s.products_per_token.0,
+            float_products_per_token: s.products_per_token.1,
+            bandwidth_share: s.bandwidth_share(test, avg_ts),
+            compute_share: s.compute_share(test, avg_ts),
         }
     }
 }
@@ -186,9 +233,15 @@ fn median(values: &[f64]) -> f64 {
 pub mod tests {
     use super::super::Shape;
     use super::*;
+    use lapwing_quant::probe::peaks::Peaks;
 
-    /// A result of 10 tokens in 1, 2 and 5 seconds.
+    /// A result in 1, 2 and 5 seconds.
     pub fn example(n_prompt: usize, n_gen: usize) -> Record {
+        let shape = Shape { n_prompt, n_gen };
+        of(Test { shape, parallel: 1, depth: 0, batch: 2048, ubatch: 512, repetitions: 3, warmup: true })
+    }
+
+    fn of(test: Test) -> Record {
         let model = ModelName {
             filename: "a \"b\".gguf".into(),
             kind: "qwen3 0.6B Q8_0".into(),
@@ -199,14 +252,14 @@ pub mod tests {
             model,
             threads: 4,
             load_ns: 1_500_000_000,
-            bandwidth: Some(1e9),
+            limits: Some(Limits { bandwidth: 1e9, peaks: Some(Peaks { int8: Some(4e9), f32: 1e9 }) }),
             cache: (KvType::F16, KvType::Q8_0),
             isa: "scalar",
             bytes_per_token: 100_000_000,
+            cache_bytes_per_token: 1_000_000,
+            products_per_token: (400_000_000, 10_000_000),
             repack: true,
         };
-        let shape = Shape { n_prompt, n_gen };
-        let test = Test { shape, depth: 0, batch: 2048, ubatch: 512, repetitions: 3, warmup: true };
         let times = [1, 2, 5].map(Duration::from_secs);
         Record::new(&setting, &test, "2026-01-31T12:00:00Z".into(), &times, Some(1 << 30))
     }
@@ -220,9 +273,24 @@ pub mod tests {
         assert!((r.avg_ts - 17.0 / 3.0).abs() < 1e-12);
         // Deviations from 17/3: 13/3, -2/3, -11/3; squares sum to 294/9.
         assert!((r.stddev_ts - (294.0 / 18.0f64).sqrt()).abs() < 1e-12);
-        assert!((r.bandwidth_share.unwrap() - 17.0 / 30.0).abs() < 1e-12);
+        // 100 MB of weights and 5 tokens of 1 MB.
+        assert!((r.bandwidth_share.unwrap() - 17.0 / 3.0 * 0.105).abs() < 1e-12);
+        assert_eq!(r.compute_share, None);
         assert_eq!((r.type_k, r.type_v), ("f16", "q8_0"));
-        assert_eq!(example(10, 0).bandwidth_share, None, "a prompt's tokens share the weights");
+        let r = example(10, 0);
+        assert_eq!(r.bandwidth_share, None, "a prompt's tokens share the weights");
+        // 0.1 s of integers and 0.01 s of floats a token.
+        assert!((r.compute_share.unwrap() - 17.0 / 3.0 * 0.11).abs() < 1e-12);
+    }
+
+    #[test]
+    fn sequences_side_by_side_read_the_weights_once() {
+        let shape = Shape { n_prompt: 0, n_gen: 10 };
+        let r = of(Test { shape, parallel: 8, depth: 20, batch: 1, ubatch: 1, repetitions: 3, warmup: true });
+        assert_eq!(r.samples_ts, [80.0, 40.0, 16.0]);
+        assert_eq!((r.n_parallel, r.test.as_str()), (8, "tg10 x8 @ d20"));
+        // 17/3 passes a second, each of 100 MB of weights and 8 * 25 tokens of 1 MB.
+        assert!((r.bandwidth_share.unwrap() - 17.0 / 3.0 * 0.3).abs() < 1e-12);
     }
 
     #[test]

@@ -86,17 +86,22 @@ const COLUMNS: [Column; 7] = [
 ];
 
 /// What llama-bench does not tell. The model is named again, so that rows stand for themselves.
-const MORE: [Column; 9] = [
+const MORE: [Column; 10] = [
     Column("model", 30, true, |r| r.model_type.clone()),
     Column("isa", 10, true, |r| r.isa.to_owned()),
     Column("threads", 7, false, |r| r.n_threads.to_string()),
     Column("n_ubatch", 8, false, |r| r.n_ubatch.min(r.n_batch).to_string()),
     Column("test", 15, false, |r| r.test.clone()),
     Column("median t/s", 10, false, |r| format!("{:.2}", r.median_ts)),
-    Column("of memory", 9, false, |r| r.bandwidth_share.map_or("-".into(), |s| format!("{:.0} %", 100.0 * s))),
+    Column("of memory", 9, false, |r| percent(r.bandwidth_share)),
+    Column("of compute", 10, false, |r| percent(r.compute_share)),
     Column("load", 8, false, |r| format!("{:.2} s", r.load_ns as f64 / 1e9)),
     Column("peak RSS", 10, false, |r| r.peak_rss_bytes.map_or("-".into(), size)),
 ];
+
+fn percent(share: Option<f64>) -> String {
+    share.map_or("-".into(), |s| format!("{:.0} %", 100.0 * s))
+}
 
 fn header(columns: &[Column]) -> String {
     let mut names = String::from("|");
@@ -126,10 +131,7 @@ fn more(records: &[Record]) -> String {
     records.iter().for_each(|r| text += &row(&MORE, r));
     let mut told = Vec::new();
     for r in records {
-        let line = match r.memory_bandwidth {
-            Some(b) => format!("memory read bandwidth, {} threads: {:.1} GB/s", r.n_threads, b / 1e9),
-            None => continue,
-        };
+        let Some(line) = limits(r) else { continue };
         if !told.contains(&line) {
             told.push(line);
         }
@@ -138,6 +140,17 @@ fn more(records: &[Record]) -> String {
     let _ = writeln!(text, "\nlapwing {} (commit {commit}), {}", first.build_version, first.cpu_info);
     told.iter().for_each(|line| text += &format!("{line}\n"));
     text
+}
+
+/// What the machine could do at most.
+fn limits(r: &Record) -> Option<String> {
+    let mut line = format!("limits of {} threads: {:.1} GB/s read", r.n_threads, r.memory_bandwidth? / 1e9);
+    let peaks = [("int8", r.peak_int8), ("f32", r.peak_f32)];
+    for (name, peak) in peaks.iter().filter_map(|(name, peak)| Some((name, (*peak)?))) {
+        // Writing to a String cannot fail.
+        let _ = write!(line, ", {:.0} G multiply-adds/s of {name} ({})", peak / 1e9, r.isa);
+    }
+    Some(line)
 }
 
 /// As llama-bench: MiB below one GiB.
@@ -155,18 +168,26 @@ fn parameters(n: u64) -> String {
 fn fields(record: &Record) -> Vec<(String, String)> {
     let mut whole = record.clone();
     // Optional fields keep their column.
-    let absent = (whole.peak_rss_bytes.is_none(), whole.memory_bandwidth.is_none(), whole.bandwidth_share.is_none());
-    whole.peak_rss_bytes.get_or_insert(0);
-    whole.memory_bandwidth.get_or_insert(0.0);
-    whole.bandwidth_share.get_or_insert(0.0);
+    let mut absent = Vec::new();
+    whole.peak_rss_bytes.get_or_insert_with(|| {
+        absent.push("peak_rss_bytes");
+        0
+    });
+    for (name, field) in [
+        ("memory_bandwidth", &mut whole.memory_bandwidth),
+        ("peak_int8", &mut whole.peak_int8),
+        ("peak_f32", &mut whole.peak_f32),
+        ("bandwidth_share", &mut whole.bandwidth_share),
+        ("compute_share", &mut whole.compute_share),
+    ] {
+        field.get_or_insert_with(|| {
+            absent.push(name);
+            0.0
+        });
+    }
     let Ok(Value::Object(map)) = serde_json::to_value(&whole) else { return Vec::new() };
     let scalar = |(key, value): (String, Value)| {
-        let empty = match key.as_str() {
-            "peak_rss_bytes" => absent.0,
-            "memory_bandwidth" => absent.1,
-            "bandwidth_share" => absent.2,
-            _ => false,
-        };
+        let empty = absent.contains(&key.as_str());
         let text = match value {
             Value::Array(_) => return None,
             _ if empty => String::new(),
@@ -214,8 +235,10 @@ mod tests {
             "| qwen3 0.6B Q8_0                |   3.00 GiB |   751.63 M | CPU        |       4 |            tg10 |          5.67 ± 4.04 |",
         ];
         assert_eq!(lines[..4], want);
-        assert!(text.contains("|      57 % |   1.50 s |   1.00 GiB |"), "{text}");
-        assert!(text.ends_with("memory read bandwidth, 4 threads: 1.0 GB/s\n"), "{text}");
+        assert!(text.contains("|         - |       62 % |   1.50 s |   1.00 GiB |"), "{text}");
+        assert!(text.contains("|      60 % |          - |   1.50 s |   1.00 GiB |"), "{text}");
+        let limits = "limits of 4 threads: 1.0 GB/s read, 4 G multiply-adds/s of int8 (scalar), 1 G multiply-adds/s of f32 (scalar)\n";
+        assert!(text.ends_with(limits), "{text}");
     }
 
     #[test]

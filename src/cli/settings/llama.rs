@@ -6,7 +6,7 @@ use clap::{ArgAction, Command};
 use std::ffi::{OsStr, OsString};
 
 /// llama.cpp's spellings, and ours. Names of more than one letter behind a single dash are among them.
-const RENAMED: [(&str, &str); 22] = [
+const RENAMED: [(&str, &str); 23] = [
     ("-hf", "--hf-repo"),
     ("-hfr", "--hf-repo"),
     ("-hff", "--hf-file"),
@@ -17,6 +17,7 @@ const RENAMED: [(&str, &str); 22] = [
     ("-tb", "--threads-batch"),
     ("-sys", "--system-prompt"),
     ("-pg", "--pg"),
+    ("-npl", "--n-parallel"),
     ("-ub", "--ubatch-size"),
     ("-ofreq", "--output-frequency"),
     ("-Cr", "--cpu-range"),

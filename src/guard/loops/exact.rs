@@ -6,6 +6,7 @@
 //! the rows. So a loop is found at the latest after [`bound`] tokens.
 
 use super::Repetition;
+use ahash::AHashMap;
 
 /// The longest period that is looked for.
 pub const MAX_PERIOD: usize = 512;
@@ -48,10 +49,13 @@ struct Sums {
 #[derive(Clone, Debug)]
 pub struct Exact {
     thinking: bool,
-    tokens: Vec<u32>,
+    /// Of each token, where the same one came before.
+    before: Vec<Option<usize>>,
+    /// Where each token came last.
+    latest: AHashMap<u32, usize>,
     sums: Vec<Sums>,
-    /// For each period less one: how many of the last tokens equal the one a period before.
-    runs: Vec<u32>,
+    /// The periods, ascending, that the last token repeats: how many of the last tokens equal the one a period before.
+    runs: Vec<(usize, usize)>,
     /// Nothing is reported before so many tokens.
     silent_until: usize,
 }
@@ -59,33 +63,42 @@ pub struct Exact {
 impl Exact {
     /// For thinking or for an answer.
     pub fn new(thinking: bool) -> Self {
-        Self { thinking, tokens: Vec::new(), sums: vec![Sums::default()], runs: vec![0; MAX_PERIOD], silent_until: 0 }
+        let (before, latest, runs) = (Vec::new(), AHashMap::new(), Vec::new());
+        Self { thinking, before, latest, sums: vec![Sums::default()], runs, silent_until: 0 }
     }
 
     /// Takes a token and its text.
     pub fn push(&mut self, token: u32, text: &str) -> Option<Repetition> {
-        for (run, &before) in self.runs.iter_mut().zip(self.tokens.iter().rev()) {
-            *run = if before == token { *run + 1 } else { 0 };
-        }
-        self.tokens.push(token);
+        self.repeat(token);
         self.add(text);
-        if self.tokens.len() < self.silent_until {
+        if self.before.len() < self.silent_until {
             return None;
         }
         let fewest = PROSE.0.min(PROSE.1);
-        let long = |(i, &run): (usize, &u32)| {
-            let (period, run) = (i + 1, run as usize);
-            run >= period * (TIMES - 1) && run + period >= fewest
-        };
-        let found = self.runs.iter().enumerate().filter(|&of| long(of)).map(|(i, &run)| (i + 1, run as usize));
-        let times = |(period, run): (usize, usize)| (period, (run + period) / period);
-        let found = found.map(times).find(|&(period, times)| self.is_too_much(period, times));
-        found.map(|(period, times)| Repetition::Exact { period, times })
+        let long = self.runs.iter().filter(|(period, run)| *run >= period * (TIMES - 1) && run + period >= fewest);
+        let mut found = long.map(|&(period, run)| (period, (run + period) / period));
+        let (period, times) = found.find(|&(period, times)| self.is_too_much(period, times))?;
+        Some(Repetition::Exact { period, times })
+    }
+
+    /// Goes back over the places where the token came before; runs of other periods end.
+    fn repeat(&mut self, token: u32) {
+        let n = self.before.len();
+        let mut at = self.latest.insert(token, n);
+        self.before.push(at);
+        let mut old = std::mem::take(&mut self.runs).into_iter().peekable();
+        while let Some(place) = at.filter(|&place| n - place <= MAX_PERIOD) {
+            let period = n - place;
+            while old.next_if(|(shorter, _)| *shorter < period).is_some() {}
+            let so_far = old.next_if(|(same, _)| *same == period).map_or(0, |(_, run)| run);
+            self.runs.push((period, so_far + 1));
+            at = self.before[place];
+        }
     }
 
     /// From here on it is enough that the repetition goes on for a while.
     pub fn look_again(&mut self) {
-        self.silent_until = self.tokens.len() + AGAIN;
+        self.silent_until = self.before.len() + AGAIN;
     }
 
     fn add(&mut self, text: &str) {
@@ -99,7 +112,7 @@ impl Exact {
     }
 
     fn is_too_much(&self, period: usize, times: usize) -> bool {
-        let n = self.tokens.len();
+        let n = self.before.len();
         let (last, before) = (self.sums[n], self.sums[n - period]);
         let (letters, symbols) = (last.letters - before.letters, last.symbols - before.symbols);
         let chars = last.chars - before.chars;
@@ -146,6 +159,23 @@ mod tests {
             (384, 384, 1536, 2048, 2048)
         );
         assert_eq!((bound(16, false), bound(64, false), bound(100, false)), (384, 1536, 2400));
+    }
+
+    /// Against the definition, on noise of few tokens with stretches that repeat.
+    #[test]
+    fn runs_are_those_of_all_tokens() {
+        let (mut exact, mut tokens, mut seed) = (Exact::new(false), Vec::<u32>::new(), 7u32);
+        for i in 0..3000usize {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let repeats = i % 400 > 250;
+            tokens.push(if repeats { tokens[i - 1 - (i / 400) * 13] } else { (seed >> 28) % 5 });
+            exact.repeat(tokens[i]);
+            if i % 37 == 0 || repeats && i % 11 == 0 {
+                let run = |p: usize| (0..=i - p).take_while(|k| tokens[i - k] == tokens[i - k - p]).count();
+                let all = (1..=MAX_PERIOD.min(i)).map(|p| (p, run(p))).filter(|(_, run)| *run > 0);
+                assert_eq!(exact.runs, all.collect::<Vec<_>>(), "token {i}");
+            }
+        }
     }
 
     #[test]

@@ -1,17 +1,23 @@
 //! The table for x86 with AVX2, FMA and f16 conversion: integer tiles over R16 panels, f32 tiles for the rest.
+//!
+//! [`tile`] is the skeleton, [`sums`] the integer products of a group over the steps of [`dot`]; a format is an
+//! entry in [`records`], put together from [`headers`] and [`planes`]. AVX-VNNI's table shares all but the steps.
 
-mod decode;
+mod acts;
+pub(super) mod dot;
+mod fold;
+pub(super) mod format;
+mod headers;
 mod lanes;
+mod planes;
+pub(super) mod records;
 mod simd;
-mod tile;
+mod sums;
+pub(super) mod tile;
 
-pub(super) use decode::q4_k_six;
 pub(super) use simd::Avx2;
 
-use crate::acts::ActKinds;
-use crate::formats::DType;
-use crate::kernels::{Cell, Kernels, Tile, TileFn};
-use crate::panel::Layout;
+use crate::kernels::{Kernels, VectorOps};
 use std::arch::x86_64::{
     __m128i, _MM_FROUND_TO_NEAREST_INT, _mm_loadu_si128, _mm_storeu_si128, _mm256_cvtph_ps, _mm256_cvtps_ph,
     _mm256_loadu_ps, _mm256_storeu_ps,
@@ -33,38 +39,61 @@ super::tile_f32::f32_tiles!(
 crate::quantize::lanes::encoder!(enable = "avx2,fma,f16c", lanes = lanes::Avx2Lanes);
 
 /// The AVX2 table.
-pub(crate) static TABLE: Kernels =
-    Kernels { name: "avx2", supported: crate::isa::has_avx2, cell, rows_cell: cell_f32, vector: vector::OPS, encode };
+pub(crate) static TABLE: Kernels = AVX2;
 
-fn cell(dtype: DType) -> Cell {
-    let narrow = ActKinds { q8: true, ..ActKinds::default() };
-    let wide = ActKinds { q16: true, ..ActKinds::default() };
-    let (acts, tile): (ActKinds, TileFn) = match dtype {
-        DType::Q8_0 => (wide, q8_0),
-        DType::Q4_K => (narrow, q4_k),
-        DType::Q6_K => (wide, q6_k),
-        _ => return cell_f32(dtype),
+/// The same, for tables that improve on it.
+pub(super) const AVX2: Kernels = Kernels {
+    name: "avx2",
+    supported: crate::isa::has_avx2,
+    cell,
+    rows_cell: cell_f32,
+    vector: VectorOps { quantize_q8: acts::quantize_q8, quantize_q16: acts::quantize_q16, ..vector::OPS },
+    encode,
+};
+
+/// A table's integer tiles, instantiated for one instruction set as a function `cell(DType) -> Cell`; formats that are not
+/// listed have f32 tiles.
+macro_rules! integer_tiles {
+    (enable = $feature:literal, dot = $dot:ty, $($dtype:ident => $format:ty,)*) => {
+        #[allow(non_snake_case, reason = "a tile has the name of its format")]
+        mod tiles {
+            use super::*;
+
+            $(#[target_feature(enable = $feature)]
+            pub(super) unsafe fn $dtype(t: &crate::kernels::Tile<'_>) {
+                // SAFETY: this function needs the same ISA and the same promise about `out`.
+                unsafe { crate::kernels::avx2::tile::run::<$format, $dot>(t) }
+            })*
+        }
+
+        fn cell(dtype: crate::DType) -> crate::kernels::Cell {
+            use crate::kernels::avx2::format::acts;
+            let (acts, tile): (crate::acts::ActKinds, crate::kernels::TileFn) = match dtype {
+                $(crate::DType::$dtype => (acts::<$format>(), tiles::$dtype),)*
+                _ => return crate::kernels::avx2::cell_f32(dtype),
+            };
+            crate::kernels::Cell { layout: crate::panel::Layout::R16, acts, prompt_panels: 1, prompt: tile, generated: tile }
+        }
     };
-    Cell { layout: Layout::R16, acts, prompt: tile, generated: tile }
 }
+pub(super) use integer_tiles;
 
-#[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn q8_0(t: &Tile<'_>) {
-    // SAFETY: this function needs the same ISA and the same promise about `out`.
-    unsafe { tile::run::<decode::Q8_0>(t) }
-}
-
-#[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn q4_k(t: &Tile<'_>) {
-    // SAFETY: as above.
-    unsafe { tile::run::<decode::Q4K>(t) }
-}
-
-#[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn q6_k(t: &Tile<'_>) {
-    // SAFETY: as above.
-    unsafe { tile::run::<decode::Q6K>(t) }
-}
+integer_tiles!(
+    enable = "avx2,fma,f16c",
+    dot = dot::Maddubs,
+    Q4_0 => records::Q4_0,
+    Q4_1 => records::Q4_1,
+    Q5_0 => records::Q5_0,
+    Q5_1 => records::Q5_1,
+    Q8_0 => records::Q8_0,
+    Q2_K => records::Q2K,
+    Q3_K => records::Q3K,
+    Q4_K => records::Q4K<true>,
+    Q5_K => records::Q5K<true>,
+    Q6_K => records::Q6K,
+    IQ4_NL => records::Iq4Nl<0>,
+    IQ4_XS => records::Iq4Xs<0>,
+);
 
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn widen_f16(src: &[u8], out: &mut [f32]) {

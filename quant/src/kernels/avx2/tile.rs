@@ -1,119 +1,172 @@
-//! The AVX2 tile skeleton: 16 interleaved weight rows times any number of integer activation rows.
+//! The tile skeleton of AVX2 and AVX-VNNI: 16 interleaved weight rows times any number of integer activation rows.
 //!
 //! ```text
-//! for each block of up to 32 activation rows:           (sums of a block stay in L1)
-//!     for each group of 32 weights:
-//!         unpack the group once: 32 codes of 16 rows, scales and minima as f32 per row
-//!         for each activation row, four at a time:
-//!             isum[row] = sum over the group of code * activation      (exact integers)
-//!             sum[row] += (scale[row] * a.scale) * isum[row];  sum[row] -= min[row] * a.dsum
+//! for each block of eight groups of 32 weights:          (a record of the K formats)
+//!     scales and minima of the groups, per row
+//!     up to four activation rows:  codes are unpacked in registers, sums stay in registers
+//!     more: codes are unpacked to a buffer in L1 once; six activation rows at a time go over the block
+//!         isum[row] = sum over the group of code * activation      (exact integers)
+//!         and what is in `fold.rs`
 //! ```
-//! Tricks: a lane is a row, so nothing is ever summed across lanes; activation quads are broadcast by plain loads;
-//! four activation rows share each load of codes. Codes below 16 allow eight 8-bit products per 16-bit lane before
-//! widening (8 * 2 * 15 * 127 = 30480), so Q4_K spends two instructions per 32 products. Six- and eight-bit codes
-//! would have to be widened after one or two products anyway; there 16-bit products with the wide activations cost the
-//! same four instructions per 32 and lose nothing.
+//! Tricks:
+//!
+//! 1. A lane is a row, so nothing is ever summed across lanes; activation quads are broadcast by plain loads.
+//! 2. Six activation rows times two vectors of rows are twelve chains of additions; with two vectors of codes and one of
+//!    activations they fill the registers.
+//! 3. The panel is fetched [`AHEAD`]: the processor's own prefetching does not follow it. One thread of a Zen 5 reads
+//!    Q4_K from memory at 11 GB/s without, 21 with 1 KB, 29 with 4 KB, 35 with 8 KB.
+//! 4. With AVX2, Q4_K's scale takes the place of the ones that widen 16-bit sums, and costs nothing: 9 %.
+//! 5. Vector shifts, like multiplications, have two of a Zen 5's four pipes: codes are unpacked with few of them.
+//!
+//! What the integer products are is [`Dot`]'s business. What did not pay: four or five activation rows at a time (the same
+//! with AVX2, 3 % less with AVX-VNNI). What must not be: closures around intrinsics and `array::map` of them, which become
+//! functions without the instruction set and are not inlined.
 //!
 //! A (weight row, activation row) pair sees the same operations in the same order whatever the block it is in.
 
+use super::dot::Dot;
+use super::fold::{fold, minima, settle};
+use super::format::{Codes, Factors, Format, GROUPS, Pair};
+use super::sums::{self, Group, Row};
 use crate::acts::ActRow;
 use crate::kernels::{PANEL, Tile};
 use std::arch::x86_64::*;
 
-/// Activation rows whose sums are kept at once.
-const BLOCK: usize = 32;
+/// Activation rows whose f32 sums are kept in L1 at once.
+const BLOCK: usize = 128;
 /// Activation rows that share loads of codes.
-const SHARE: usize = 4;
-
-/// Two vectors: rows 0..8 and rows 8..16.
-pub(super) type Pair<T> = [T; 2];
-
-/// One group of 32 weights of 16 rows, unpacked.
-pub(super) struct Group {
-    /// f32 scale per row.
-    pub scale: Pair<__m256>,
-    /// What a unit of the activation's dsum subtracts, per row; `None` where a format has no minima.
-    pub min: Option<Pair<__m256>>,
-}
-
-/// Integer sums of up to SHARE activation rows.
-pub(super) type Sums<const N: usize> = [Pair<__m256i>; N];
-
-/// A format's half of the tile.
-pub(super) trait Decode {
-    /// Where the format's parts are in a panel.
-    unsafe fn new(weights: *const u8, cols: usize) -> Self;
-    /// Scales of group `g`.
-    unsafe fn group(&self, g: usize) -> Group;
-    /// Unpacks the codes of group `g` into `buf` as the format's `sums` wants them.
-    unsafe fn unpack(&self, g: usize, buf: &mut Codes);
-    /// The group's scale and dsum of an activation row, in the form that `sums` reads.
-    unsafe fn act(act: &ActRow<'_>, g: usize) -> (f32, f32);
-    /// Exact integer sums of the group for N activation rows.
-    unsafe fn sums<const N: usize>(&self, g: usize, buf: &Codes, acts: &[ActRow<'_>]) -> Sums<N>;
-}
-
-/// The unpacked codes of a group, in the order that the format's `sums` reads them.
-#[repr(align(64))]
-pub(super) struct Codes(pub [__m256i; 32]);
+const SHARE: usize = 6;
+/// How many bytes of a panel are fetched ahead.
+const AHEAD: usize = 8192;
 
 /// One tile of a format.
 ///
 /// # Safety
-/// AVX2, FMA and F16C; a whole panel in `t.weights`; `t.rows` writable values behind each pointer of `t.out`.
+/// AVX2, FMA, F16C and what D needs; a whole panel in `t.weights`; `t.rows` writable values behind each pointer of
+/// `t.out`.
 #[inline(always)]
-pub(super) unsafe fn run<D: Decode>(t: &Tile<'_>) {
+pub(in crate::kernels) unsafe fn run<F: Format, D: Dot>(t: &Tile<'_>) {
     // SAFETY: all pointers stay inside the panel, the activation rows (whose lengths equal `cols`) and `out`.
     unsafe {
-        let d = D::new(t.weights.as_ptr(), t.cols);
+        match t.acts.len() {
+            1 => few::<F, D, 1>(t),
+            2 => few::<F, D, 2>(t),
+            3 => few::<F, D, 3>(t),
+            4 => few::<F, D, 4>(t),
+            _ => many::<F, D>(t),
+        }
+    }
+}
+
+/// Asks for the bytes of group `g` of what lies [`AHEAD`]; beyond the panel that is the next one.
+#[inline(always)]
+unsafe fn fetch<F: Format>(t: &Tile<'_>, g: usize) {
+    let at = t.weights.as_ptr().wrapping_add(g * F::GROUP_BYTES + AHEAD);
+    for line in 0..F::GROUP_BYTES.div_ceil(64) {
+        // SAFETY: fetching ahead reads nothing, wherever it points.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(64 * line).cast()) };
+    }
+}
+
+/// All N activation rows of the tile at once, with no buffer between.
+#[inline(always)]
+unsafe fn few<F: Format, D: Dot, const N: usize>(t: &Tile<'_>) {
+    // SAFETY: passed on from `run`.
+    unsafe {
+        let panel = t.weights.as_ptr();
+        let rows: [Row; N] = std::array::from_fn(|i| Row::new::<F>(&t.acts[i]));
+        let mut total = [[_mm256_setzero_ps(); 2]; N];
+        let mut factors = [Factors::zero(); GROUPS];
+        let mut centers = [[0; 2 * GROUPS]; N];
+        let groups = t.cols / 32;
+        for first in (0..groups).step_by(GROUPS) {
+            let count = GROUPS.min(groups - first);
+            F::factors(panel, first, &mut factors[..count]);
+            if let Codes::Centered = F::CODES {
+                rows.iter().zip(&mut centers).for_each(|(row, out)| *out = row.centers(first));
+            }
+            let factors = &factors[..count];
+            let mut sums = [[_mm256_setzero_ps(); 2]; N];
+            for (g, factors) in (first..).zip(factors) {
+                fetch::<F>(t, g);
+                let isums = sums::live::<F, D, N>(panel, g, factors, &rows, &centers);
+                fold::<F, N>(factors, g, &rows, isums, &mut sums);
+                minima::<F, N>(factors, g, &rows, &mut total);
+            }
+            settle::<F, N>(&factors[0], &sums, &mut total);
+        }
+        for (sum, &out) in total.iter().zip(t.out) {
+            store(sum, out, t.rows);
+        }
+    }
+}
+
+/// Blocks of activation rows.
+#[inline(always)]
+unsafe fn many<F: Format, D: Dot>(t: &Tile<'_>) {
+    // SAFETY: passed on from `run`.
+    unsafe {
+        let panel = t.weights.as_ptr();
+        let mut unpacked = [Group::zero(); GROUPS];
+        let mut factors = [Factors::zero(); GROUPS];
+        let groups = t.cols / 32;
         for (acts, out) in t.acts.chunks(BLOCK).zip(t.out.chunks(BLOCK)) {
-            let mut sums = [[_mm256_setzero_ps(); 2]; BLOCK];
-            let mut codes = Codes([_mm256_setzero_si256(); 32]);
-            for g in 0..t.cols / 32 {
-                let group = d.group(g);
-                d.unpack(g, &mut codes);
+            let mut total = [[_mm256_setzero_ps(); 2]; BLOCK];
+            for first in (0..groups).step_by(GROUPS) {
+                let count = GROUPS.min(groups - first);
+                F::factors(panel, first, &mut factors[..count]);
+                for (g, (group, factors)) in (first..).zip(unpacked.iter_mut().zip(&factors[..count])) {
+                    fetch::<F>(t, g);
+                    sums::unpack::<F>(panel, g, factors, group);
+                }
+                let block = Block { first, groups: &unpacked[..count], factors: &factors[..count] };
                 let mut i = 0;
-                while i + SHARE <= acts.len() {
-                    step::<D, SHARE>(&d, g, &group, &codes, &acts[i..], &mut sums[i..]);
+                // Four and four rather than six and two.
+                while i + SHARE + 2 < acts.len() || i + SHARE == acts.len() {
+                    sweep::<F, D, SHARE>(&block, &acts[i..], &mut total[i..]);
                     i += SHARE;
                 }
+                while i + 4 <= acts.len() {
+                    sweep::<F, D, 4>(&block, &acts[i..], &mut total[i..]);
+                    i += 4;
+                }
                 match acts.len() - i {
-                    1 => step::<D, 1>(&d, g, &group, &codes, &acts[i..], &mut sums[i..]),
-                    2 => step::<D, 2>(&d, g, &group, &codes, &acts[i..], &mut sums[i..]),
-                    3 => step::<D, 3>(&d, g, &group, &codes, &acts[i..], &mut sums[i..]),
+                    3 => sweep::<F, D, 3>(&block, &acts[i..], &mut total[i..]),
+                    2 => sweep::<F, D, 2>(&block, &acts[i..], &mut total[i..]),
+                    1 => sweep::<F, D, 1>(&block, &acts[i..], &mut total[i..]),
                     _ => {}
                 }
             }
-            for (sum, &out) in sums.iter().zip(out) {
+            for (sum, &out) in total.iter().zip(out) {
                 store(sum, out, t.rows);
             }
         }
     }
 }
 
+/// Up to [`GROUPS`] groups, unpacked.
+struct Block<'a> {
+    first: usize,
+    groups: &'a [Group],
+    factors: &'a [Factors],
+}
+
+/// Adds a block's products with N activation rows to their sums.
 #[inline(always)]
-unsafe fn step<D: Decode, const N: usize>(
-    d: &D,
-    g: usize,
-    group: &Group,
-    codes: &Codes,
-    acts: &[ActRow<'_>],
-    sums: &mut [Pair<__m256>],
-) {
+unsafe fn sweep<F: Format, D: Dot, const N: usize>(block: &Block<'_>, acts: &[ActRow<'_>], total: &mut [Pair<__m256>]) {
+    let rows: [Row; N] = std::array::from_fn(|n| Row::new::<F>(&acts[n]));
     // SAFETY: passed on from `run`.
     unsafe {
-        let isums = d.sums::<N>(g, codes, acts);
-        for i in 0..N {
-            let (scale, dsum) = D::act(&acts[i], g);
-            let (scale, dsum) = (_mm256_set1_ps(scale), _mm256_set1_ps(dsum));
-            for h in 0..2 {
-                let s = _mm256_mul_ps(group.scale[h], scale);
-                sums[i][h] = _mm256_fmadd_ps(s, _mm256_cvtepi32_ps(isums[i][h]), sums[i][h]);
-                if let Some(min) = group.min {
-                    sums[i][h] = _mm256_fnmadd_ps(min[h], dsum, sums[i][h]);
-                }
-            }
+        let mut sums = [[_mm256_setzero_ps(); 2]; N];
+        for (g, (group, factors)) in (block.first..).zip(block.groups.iter().zip(block.factors)) {
+            let isums = sums::unpacked::<F, D, N>(group, g, factors, &rows);
+            fold::<F, N>(factors, g, &rows, isums, &mut sums);
         }
+        let total = total.first_chunk_mut().expect("room for the sums of N rows");
+        for (g, factors) in (block.first..).zip(block.factors) {
+            minima::<F, N>(factors, g, &rows, total);
+        }
+        settle::<F, N>(&block.factors[0], &sums, total);
     }
 }
 
@@ -131,49 +184,4 @@ unsafe fn store(sum: &Pair<__m256>, out: *mut f32, rows: usize) {
             std::ptr::copy_nonoverlapping(all.as_ptr(), out, rows);
         }
     }
-}
-
-/// Scale and dsum of the narrow form.
-#[inline(always)]
-pub(super) unsafe fn act8(act: &ActRow<'_>, g: usize) -> (f32, f32) {
-    // SAFETY: g is a group of the row.
-    unsafe { (*act.q8.scales.get_unchecked(g), *act.q8.dsums.get_unchecked(g)) }
-}
-
-/// Scale and dsum of the wide form.
-#[inline(always)]
-pub(super) unsafe fn act16(act: &ActRow<'_>, g: usize) -> (f32, f32) {
-    // SAFETY: g is a group of the row.
-    unsafe { (*act.q16.scales.get_unchecked(g), *act.q16.dsums.get_unchecked(g)) }
-}
-
-/// Sums of 16-bit products: `quads` quads of a group from quad `first` on. Codes of quad q are the vectors
-/// `4 * q + 2 * half + j`, where j = 0 has elements 0 and 2 of the quad and j = 1 elements 1 and 3.
-#[inline(always)]
-pub(super) unsafe fn sums16<const N: usize>(k: usize, quads: usize, codes: &[__m256i], acts: &[ActRow<'_>]) -> Sums<N> {
-    // SAFETY: k + 4 * quads <= cols; the rest are register operations.
-    unsafe {
-        let mut sums = [[_mm256_setzero_si256(); 2]; N];
-        let at: [*const i16; N] = std::array::from_fn(|i| acts[i].q16.codes.as_ptr().add(k));
-        let codes = codes.as_ptr();
-        for q in 0..rolled(quads) {
-            for j in 0..2 {
-                let w = [*codes.add(4 * q + j), *codes.add(4 * q + 2 + j)];
-                for i in 0..N {
-                    let a = _mm256_set1_epi32(at[i].add(4 * q + 2 * j).cast::<i32>().read_unaligned());
-                    for h in 0..2 {
-                        sums[i][h] = _mm256_add_epi32(sums[i][h], _mm256_madd_epi16(w[h], a));
-                    }
-                }
-            }
-        }
-        sums
-    }
-}
-
-/// A loop count that the compiler cannot see: unrolled fully, it would regroup the integer sums into trees that do not
-/// fit the registers.
-#[inline(always)]
-pub(super) fn rolled(n: usize) -> usize {
-    std::hint::black_box(n)
 }

@@ -1,145 +1,159 @@
-//! The formats' halves of the AVX-512 tile: where parts lie in a panel, and how codes and scales come out of it.
+//! What the formats' unpacking is made of: lines of a record taken apart into quads, scales as f32 per row.
 
-use super::tile::{Decode, Group, Narrow, Wide};
+use super::tile::Decode;
 use crate::kernels::PANEL;
-use crate::kernels::avx2::q4_k_six;
-use crate::panel::{HALVES, LINE, Q4_K_RECORD, Q6_K_RECORD, Q8_0_RECORD};
+use crate::panel::LINE;
 use std::arch::x86_64::*;
+
+/// An array of vectors, each given by the constant of its place. No loop and no closure: what the compiler leaves
+/// rolled, or does not inline in a function of this instruction set, is ten times slower.
+macro_rules! vectors {
+    (2, $i:ident => $value:expr) => { vectors!(@ 0 1, $i => $value) };
+    (8, $i:ident => $value:expr) => { vectors!(@ 0 1 2 3 4 5 6 7, $i => $value) };
+    (16, $i:ident => $value:expr) => { vectors!(@ 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15, $i => $value) };
+    (@ $($n:literal)*, $i:ident => $value:expr) => { [$({ const $i: usize = $n; $value }),*] };
+}
+pub(super) use vectors;
 
 /// 16 f16 as f32.
 #[inline(always)]
-unsafe fn halves(p: *const u8) -> __m512 {
+pub(super) unsafe fn halves(p: *const u8) -> __m512 {
     // SAFETY: 32 bytes are readable at `p`, by the caller.
     unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(p.cast())) }
 }
 
-/// 16 unsigned bytes as f32.
+/// 16 unsigned bytes as integers.
 #[inline(always)]
-unsafe fn bytes_to_f32(v: __m128i) -> __m512 {
-    // SAFETY: register operations of the caller's ISA.
-    unsafe { _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(v)) }
+pub(super) unsafe fn bytes(p: *const u8) -> __m512i {
+    // SAFETY: 16 bytes are readable at `p`, by the caller.
+    unsafe { _mm512_cvtepu8_epi32(_mm_loadu_si128(p.cast())) }
+}
+
+/// Number `i` of the sixes at `low` and `high`, per row.
+#[inline(always)]
+pub(super) unsafe fn six(low: *const u8, high: *const u8, i: usize) -> __m512i {
+    // SAFETY: the bytes of the sixes are readable, by the caller.
+    unsafe {
+        let low = _mm512_srl_epi32(bytes(low.add(i / 2 * PANEL)), _mm_cvtsi32_si128((i % 2 * 4) as i32));
+        let high = _mm512_srl_epi32(bytes(high.add(i / 4 * PANEL)), _mm_cvtsi32_si128((i % 4 * 2) as i32));
+        let high = _mm512_and_si512(high, _mm512_set1_epi32(3));
+        _mm512_or_si512(_mm512_and_si512(low, _mm512_set1_epi32(15)), _mm512_slli_epi32::<4>(high))
+    }
 }
 
 /// Line `i` from `p` on.
 #[inline(always)]
-unsafe fn line(p: *const u8, i: usize) -> __m512i {
+pub(super) unsafe fn line(p: *const u8, i: usize) -> __m512i {
     // SAFETY: the line's 64 bytes are readable, by the caller.
-    unsafe { _mm512_loadu_si512(p.add(64 * i).cast()) }
+    unsafe { _mm512_loadu_si512(p.add(LINE * i).cast()) }
 }
 
-/// Low and high nibbles of bytes.
 #[inline(always)]
-unsafe fn nibbles(v: __m512i) -> [__m512i; 2] {
+unsafe fn and(v: __m512i, byte: i8) -> __m512i {
+    // SAFETY: a register operation of the caller's ISA.
+    unsafe { _mm512_and_si512(v, _mm512_set1_epi8(byte)) }
+}
+
+/// `v` with bit `from` of each byte at bit `to`; other bits of a byte, and of its neighbour, may be anywhere.
+#[inline(always)]
+unsafe fn moved(v: __m512i, from: usize, to: usize) -> __m512i {
+    // SAFETY: register operations of the caller's ISA; counts are constants after inlining.
+    unsafe {
+        match to as i32 - from as i32 {
+            6 => _mm512_slli_epi16::<6>(v),
+            4 => _mm512_slli_epi16::<4>(v),
+            3 => _mm512_slli_epi16::<3>(v),
+            2 => _mm512_slli_epi16::<2>(v),
+            1 => _mm512_slli_epi16::<1>(v),
+            0 => v,
+            -1 => _mm512_srli_epi16::<1>(v),
+            -2 => _mm512_srli_epi16::<2>(v),
+            -3 => _mm512_srli_epi16::<3>(v),
+            -4 => _mm512_srli_epi16::<4>(v),
+            -5 => _mm512_srli_epi16::<5>(v),
+            _ => _mm512_srli_epi16::<6>(v),
+        }
+    }
+}
+
+/// The eight quads of a plane of four bits.
+#[inline(always)]
+pub(super) unsafe fn nibbles(p: *const u8) -> [__m512i; 8] {
+    // SAFETY: four lines are readable at `p`, by the caller.
+    unsafe { vectors!(8, Q => and(moved(line(p, Q / 2), Q % 2 * 4, 0), 15)) }
+}
+
+/// The eight quads of a plane of two bits, at bit `to` of the codes.
+#[inline(always)]
+pub(super) unsafe fn twos(p: *const u8, to: usize) -> [__m512i; 8] {
+    // SAFETY: two lines are readable at `p`, by the caller.
+    unsafe { vectors!(8, Q => and(moved(line(p, Q / 4), Q % 4 * 2, to), 3 << to)) }
+}
+
+/// The eight quads of a plane of one bit, at bit `to` of the codes.
+#[inline(always)]
+pub(super) unsafe fn ones(p: *const u8, to: usize) -> [__m512i; 8] {
+    // SAFETY: a line is readable at `p`, by the caller.
+    unsafe { vectors!(8, Q => and(moved(line(p, 0), Q, to), 1 << to)) }
+}
+
+/// Both planes of codes together.
+#[inline(always)]
+pub(super) unsafe fn both(a: [__m512i; 8], b: [__m512i; 8]) -> [__m512i; 8] {
+    // SAFETY: register operations of the caller's ISA.
+    unsafe { vectors!(8, Q => _mm512_or_si512(a[Q], b[Q])) }
+}
+
+/// The eight quads of five-bit codes: a line of fifth bits, then four of nibbles.
+#[inline(always)]
+pub(super) unsafe fn fives(p: *const u8) -> [__m512i; 8] {
+    // SAFETY: five lines are readable at `p`, by the caller.
+    unsafe { both(ones(p, 4), nibbles(p.add(LINE))) }
+}
+
+/// Quads of signed bytes as 16-bit codes of wide activations.
+#[inline(always)]
+pub(super) unsafe fn widened(quads: [__m512i; 8]) -> [__m512i; 16] {
     // SAFETY: register operations of the caller's ISA.
     unsafe {
-        let mask = _mm512_set1_epi8(15);
-        [_mm512_and_si512(v, mask), _mm512_and_si512(_mm512_srli_epi16::<4>(v), mask)]
+        vectors!(16, V => {
+            let quad = quads[V / 2];
+            _mm512_srai_epi16::<8>(if V.is_multiple_of(2) { _mm512_slli_epi16::<8>(quad) } else { quad })
+        })
     }
 }
 
-/// Q8_0: signed bytes, widened to 16 bits.
-pub(super) struct Q8_0 {
-    base: *const u8,
-}
-
-impl Decode for Q8_0 {
-    type Codes = Wide;
-
-    #[inline(always)]
-    unsafe fn new(weights: *const u8, _cols: usize) -> Self {
-        Self { base: weights }
+/// What IQ4's codes stand for, plus 128: unsigned bytes.
+pub(super) const TABLE: [u8; 16] = {
+    let (mut table, mut i) = ([0; 16], 0);
+    while i < 16 {
+        table[i] = (crate::formats::iq4_nl::VALUES[i] as i16 + 128) as u8;
+        i += 1;
     }
+    table
+};
 
-    #[inline(always)]
-    unsafe fn group(&self, g: usize) -> Group<Wide> {
-        // SAFETY: group g is inside the panel.
-        unsafe {
-            let mut codes = [_mm512_setzero_si512(); 16];
-            for q in 0..8 {
-                let bytes = line(self.base.add(g * Q8_0_RECORD + HALVES), q);
-                codes[2 * q] = _mm512_srai_epi16::<8>(_mm512_slli_epi16::<8>(bytes));
-                codes[2 * q + 1] = _mm512_srai_epi16::<8>(bytes);
-            }
-            Group { codes, scale: halves(self.base.add(g * Q8_0_RECORD)), min: None }
-        }
-    }
-}
-
-/// Q4_K: unsigned codes below 16 meet the narrow activations as they are.
-pub(super) struct Q4K {
-    base: *const u8,
-}
-
-impl Decode for Q4K {
-    type Codes = Narrow;
-
-    #[inline(always)]
-    unsafe fn new(weights: *const u8, _cols: usize) -> Self {
-        Self { base: weights }
-    }
-
-    #[inline(always)]
-    unsafe fn group(&self, g: usize) -> Group<Narrow> {
-        // SAFETY: group g is inside the panel.
-        unsafe {
-            let p = self.base.add(g / 8 * Q4_K_RECORD);
-            let mut codes = [_mm512_setzero_si512(); 8];
-            for i in 0..4 {
-                [codes[2 * i], codes[2 * i + 1]] = nibbles(line(p.add(256), g % 8 * 4 + i));
-            }
-            let scale = _mm512_mul_ps(halves(p), bytes_to_f32(q4_k_six(p, g % 8, 64, 192)));
-            let min = _mm512_mul_ps(halves(p.add(32)), bytes_to_f32(q4_k_six(p, g % 8, 128, 224)));
-            Group { codes, scale, min: Some(min) }
-        }
-    }
-}
-
-/// Q6_K: codes below 64 around 32, a signed byte as scale for each 16. Code times scale fits 16 bits (32 * 128), and
-/// a group's 32 products with the wide activations 31 (32 * 32 * 128 * 8191).
-pub(super) struct Q6K {
-    base: *const u8,
-}
-
-/// 16 signed bytes, one per row, in both 16-bit halves of the row's lane.
+/// [`nibbles`] as indices into [`TABLE`].
 #[inline(always)]
-unsafe fn scale16(p: *const u8) -> __m512i {
-    // SAFETY: 16 bytes are readable at `p`, by the caller.
+pub(super) unsafe fn looked_up(p: *const u8) -> [__m512i; 8] {
+    // SAFETY: four lines are readable at `p`, by the caller.
     unsafe {
-        let s = _mm512_cvtepi8_epi32(_mm_loadu_si128(p.cast()));
-        _mm512_mask_blend_epi16(0xaaaa_aaaa, s, _mm512_slli_epi32::<16>(s))
+        let table = _mm512_broadcast_i32x4(_mm_loadu_si128(TABLE.as_ptr().cast()));
+        let codes = nibbles(p);
+        vectors!(8, Q => _mm512_shuffle_epi8(table, codes[Q]))
     }
 }
 
-impl Decode for Q6K {
-    type Codes = Wide;
+/// `number * scale`, the minimum of a format whose codes are around `number`.
+#[inline(always)]
+pub(super) unsafe fn around(number: f32, scale: __m512) -> __m512 {
+    // SAFETY: register operations of the caller's ISA.
+    unsafe { _mm512_mul_ps(_mm512_set1_ps(number), scale) }
+}
 
-    #[inline(always)]
-    unsafe fn new(weights: *const u8, _cols: usize) -> Self {
-        Self { base: weights }
-    }
-
-    #[inline(always)]
-    unsafe fn group(&self, g: usize) -> Group<Wide> {
-        // SAFETY: group g is inside the panel.
-        unsafe {
-            let p = self.base.add(g / 8 * Q6_K_RECORD + HALVES);
-            let lines = p.add(16 * PANEL + g % 8 * 6 * LINE);
-            let (top_bits, byte, center) = (_mm512_set1_epi8(0x30), _mm512_set1_epi16(0xff), _mm512_set1_epi16(32));
-            let mut codes = [_mm512_setzero_si512(); 16];
-            for i in 0..4 {
-                let top = line(lines, i / 2);
-                let top = if i % 2 == 0 { top } else { _mm512_srli_epi16::<4>(top) };
-                let tops = [_mm512_slli_epi16::<4>(top), _mm512_slli_epi16::<2>(top)];
-                let scale = scale16(p.add((2 * (g % 8) + i / 2) * PANEL));
-                for (o, low) in nibbles(line(lines, 2 + i)).into_iter().enumerate() {
-                    let six = _mm512_or_si512(low, _mm512_and_si512(tops[o], top_bits));
-                    let pairs = [_mm512_and_si512(six, byte), _mm512_srli_epi16::<8>(six)];
-                    for (j, pair) in pairs.into_iter().enumerate() {
-                        codes[4 * i + 2 * o + j] = _mm512_mullo_epi16(_mm512_sub_epi16(pair, center), scale);
-                    }
-                }
-            }
-            Group { codes, scale: halves(self.base.add(g / 8 * Q6_K_RECORD)), min: None }
-        }
-    }
+/// Where group `g` of a format with eight groups in a record lies: the record, and the place of the group in it.
+#[inline(always)]
+pub(super) unsafe fn place<D: Decode>(panel: *const u8, g: usize) -> (*const u8, usize) {
+    // SAFETY: the group is inside the panel, by the caller.
+    (unsafe { panel.add(g / 8 * 8 * D::BYTES) }, g % 8)
 }

@@ -1,15 +1,24 @@
-//! The table for x86 with AVX-512 F, BW, VL and VNNI: integer tiles over R16 panels, f32 tiles for the rest.
+//! The table for x86 with AVX-512 F, BW, VL and VNNI: integer tiles over R16 panels, float tiles over rows.
 //!
-//! The f32 tiles and row operations are the shared bodies compiled for this ISA; conversions of halves are AVX2's.
+//! Tiles for quantized rows that are not in panels, and row operations, are the shared bodies compiled for this ISA;
+//! conversions of halves are AVX2's. To add a format: its `Decode` in `small` or `supers`, and a line in the list.
 
+mod acts;
 mod decode;
+mod float;
+mod group;
 mod lanes;
 mod simd;
+pub(super) mod small;
+pub(super) mod supers;
 mod tile;
+
+pub(super) use group::Floats;
+pub(super) use tile::Decode;
 
 use crate::acts::ActKinds;
 use crate::formats::DType;
-use crate::kernels::{Cell, Kernels, Tile, TileFn};
+use crate::kernels::{Cell, Kernels, Tile, TileFn, VectorOps};
 use crate::panel::Layout;
 
 super::body::vector_ops!(
@@ -28,41 +37,79 @@ super::tile_f32::f32_tiles!(
 crate::quantize::lanes::encoder!(enable = "avx512f,avx512bw,avx512vl,avx512vnni", lanes = lanes::Avx512Lanes);
 
 /// The AVX-512 table.
-pub(crate) static TABLE: Kernels = Kernels {
+pub(crate) static TABLE: Kernels = AVX512;
+
+/// The same, for tables that improve on it.
+pub(super) const AVX512: Kernels = Kernels {
     name: "avx512",
     supported: crate::isa::has_avx512,
     cell,
-    rows_cell: cell_f32,
-    vector: vector::OPS,
+    rows_cell,
+    vector: VectorOps { quantize_q8: acts::quantize_q8, quantize_q16: acts::quantize_q16, ..vector::OPS },
     encode,
 };
 
-fn cell(dtype: DType) -> Cell {
-    let narrow = ActKinds { q8: true, ..ActKinds::default() };
-    let wide = ActKinds { q16: true, ..ActKinds::default() };
-    let (acts, tile): (ActKinds, TileFn) = match dtype {
-        DType::Q8_0 => (wide, q8_0),
-        DType::Q4_K => (narrow, q4_k),
-        DType::Q6_K => (wide, q6_k),
-        _ => return cell_f32(dtype),
+/// Tiles of the formats in panels, and `fn panels(DType) -> Option<(activations, tile)>`.
+macro_rules! integers {
+    ($($acts:ident: $($dtype:ident $tile:ident $decode:path,)*;)*) => {
+        fn panels(dtype: DType) -> Option<(ActKinds, TileFn)> {
+            match dtype {
+                $($(DType::$dtype => Some((ActKinds { $acts: true, ..ActKinds::default() }, $tile)),)*)*
+                _ => None,
+            }
+        }
+
+        $($(#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+        unsafe fn $tile(t: &Tile<'_>) {
+            // SAFETY: this function needs the same ISA and the same promise about `out`.
+            unsafe { tile::run::<$decode>(t) }
+        })*)*
     };
-    Cell { layout: Layout::R16, acts, prompt: tile, generated: tile }
+}
+integers! {
+    q8:
+        Q4_0 q4_0 small::Q4_0,
+        Q4_1 q4_1 small::Q4_1,
+        Q5_0 q5_0 small::Q5_0,
+        Q5_1 q5_1 small::Q5_1,
+        IQ4_NL iq4_nl small::Iq4Nl,
+        Q2_K q2_k supers::Q2K,
+        Q3_K q3_k supers::Q3K,
+        Q4_K q4_k supers::Q4K,
+        Q5_K q5_k supers::Q5K,
+        IQ4_XS iq4_xs supers::Iq4Xs,;
+    q16:
+        Q8_0 q8_0 small::Q8_0,
+        Q6_K q6_k supers::Q6K,;
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn q8_0(t: &Tile<'_>) {
-    // SAFETY: this function needs the same ISA and the same promise about `out`.
-    unsafe { tile::run::<decode::Q8_0>(t) }
+/// Tiles of the floats in rows, and `fn floats(DType) -> Option<tile>`.
+macro_rules! floats {
+    ($($dtype:ident $tile:ident,)*) => {
+        fn floats(dtype: DType) -> Option<TileFn> {
+            match dtype {
+                $(DType::$dtype => Some($tile),)*
+                _ => None,
+            }
+        }
+
+        $(#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+        unsafe fn $tile(t: &Tile<'_>) {
+            // SAFETY: as above.
+            unsafe { float::run::<float::$dtype>(t) }
+        })*
+    };
+}
+floats! { F32 f32, F16 f16, BF16 bf16, }
+
+fn rows_cell(dtype: DType) -> Cell {
+    let shared = cell_f32(dtype);
+    floats(dtype).map_or(shared, |tile| Cell { prompt: tile, generated: tile, ..shared })
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn q4_k(t: &Tile<'_>) {
-    // SAFETY: as above.
-    unsafe { tile::run::<decode::Q4K>(t) }
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn q6_k(t: &Tile<'_>) {
-    // SAFETY: as above.
-    unsafe { tile::run::<decode::Q6K>(t) }
+fn cell(dtype: DType) -> Cell {
+    panels(dtype).map_or_else(
+        || rows_cell(dtype),
+        |(acts, tile)| Cell { layout: Layout::R16, acts, prompt_panels: 2, prompt: tile, generated: tile },
+    )
 }

@@ -1,16 +1,23 @@
-//! The tables for 64-bit Arm: `neon` runs on all of them, `neon-dotprod` has the int8 dot product in its integer tiles
-//! and inherits everything else.
+//! The tables for 64-bit Arm: `neon` runs on all of them, `neon-dotprod` has the int8 dot product in its integer tiles,
+//! `neon-i8mm` the int8 matrix product where two activation rows or more share it; they inherit everything else.
 //!
-//! Both sum the same integers exactly and do the rest alike, so they give the same bits.
+//! All sum the same integers exactly and do the rest alike, so they give the same bits.
+//!
+//! To add a format: its numbers in [`decode`], and a line in the list of `integer_tiles!`.
 
+mod act_rows;
 mod decode;
+mod dotprod;
+mod floats;
+mod i8mm;
 mod products;
+mod registers;
 mod simd;
 mod tile;
 
 use crate::acts::ActKinds;
 use crate::formats::DType;
-use crate::kernels::{Cell, Kernels, TileFn};
+use crate::kernels::{Cell, Kernels, Tile, TileFn};
 use crate::panel::Layout;
 use std::arch::aarch64::{
     vcvt_f16_f32, vcvt_f32_f16, vld1_u16, vld1q_f32, vreinterpret_f16_u16, vreinterpret_u16_f16, vst1_u16, vst1q_f32,
@@ -32,73 +39,99 @@ super::tile_f32::f32_tiles!(
 crate::quantize::lanes::encoder!(enable = "neon", lanes = crate::quantize::lanes::Plain);
 
 /// The table of every 64-bit Arm.
-pub(crate) static TABLE: Kernels =
-    Kernels { name: "neon", supported: crate::isa::has_neon, cell, rows_cell: cell_f32, vector: vector::OPS, encode };
+pub(crate) static TABLE: Kernels = Kernels {
+    name: "neon",
+    supported: crate::isa::has_neon,
+    cell: plain::cell,
+    rows_cell,
+    vector: vector::OPS,
+    encode,
+};
 
 /// The table with the int8 dot product.
 pub(crate) static DOTPROD: Kernels = Kernels {
     name: "neon-dotprod",
     supported: crate::isa::has_neon_dotprod,
-    cell: cell_dotprod,
-    rows_cell: cell_f32,
+    cell: dot::cell,
+    rows_cell,
     vector: vector::OPS,
     encode,
 };
 
-fn cell(dtype: DType) -> Cell {
+/// The table with the int8 matrix product.
+pub(crate) static I8MM: Kernels = Kernels {
+    name: "neon-i8mm",
+    supported: crate::isa::has_neon_i8mm,
+    cell: matmul::cell,
+    rows_cell,
+    vector: vector::OPS,
+    encode,
+};
+
+/// The cell whose tiles read the file's rows; generated rows do not put halves through a buffer of f32.
+fn rows_cell(dtype: DType) -> Cell {
+    let cell = cell_f32(dtype);
     match dtype {
-        DType::Q8_0 => wide(widening::q8_0),
-        DType::Q4_K => narrow(widening::q4_k),
-        DType::Q6_K => wide(widening::q6_k),
-        _ => cell_f32(dtype),
+        DType::F16 => Cell { generated: generated_f16, ..cell },
+        DType::BF16 => Cell { generated: generated_bf16, ..cell },
+        _ => cell,
     }
 }
 
-fn cell_dotprod(dtype: DType) -> Cell {
-    match dtype {
-        DType::Q8_0 => wide(dotprod::q8_0),
-        DType::Q4_K => narrow(dotprod::q4_k),
-        DType::Q6_K => wide(dotprod::q6_k),
-        _ => cell(dtype),
-    }
+#[target_feature(enable = "neon")]
+unsafe fn generated_f16(t: &Tile<'_>) {
+    // SAFETY: this function needs the same promise about `out`.
+    unsafe { floats::run::<floats::F16>(t) }
 }
 
-/// A cell over panels whose tile reads 8-bit activations.
-fn narrow(tile: TileFn) -> Cell {
-    let acts = ActKinds { q8: true, ..ActKinds::default() };
-    Cell { layout: Layout::R16, acts, prompt: tile, generated: tile }
+#[target_feature(enable = "neon")]
+unsafe fn generated_bf16(t: &Tile<'_>) {
+    // SAFETY: as above.
+    unsafe { floats::run::<floats::BF16>(t) }
 }
 
-/// A cell over panels whose tile reads 14-bit activations.
-fn wide(tile: TileFn) -> Cell {
-    let acts = ActKinds { q16: true, ..ActKinds::default() };
-    Cell { layout: Layout::R16, acts, prompt: tile, generated: tile }
+/// A cell over panels; its tile reads wide or narrow activations.
+fn panels(wide: bool, tile: TileFn) -> Cell {
+    let acts = ActKinds { q8: !wide, q16: wide, ..ActKinds::default() };
+    Cell { layout: Layout::R16, acts, prompt_panels: 1, prompt: tile, generated: tile }
 }
 
-/// The integer tiles of one kind of products, as a module.
-macro_rules! tiles {
-    ($module:ident, enable = $feature:literal, products = $products:ident) => {
+/// The integer tiles of one instruction set, as a module with its `cell(DType) -> Cell`; `large` are the products for
+/// formats whose codes may be larger than 31.
+macro_rules! integer_tiles {
+    ($module:ident, enable = $feature:literal, products = $products:path, large = $large:path) => {
+        integer_tiles!(@list $module, $feature, [
+            q8_0 Q8_0 $products, q4_0 Q4_0 $products, q4_1 Q4_1 $products, q5_0 Q5_0 $products, q5_1 Q5_1 $products,
+            iq4_nl IQ4_NL $large, iq4_xs IQ4_XS $large, q2_k Q2_K $products, q3_k Q3_K $products,
+            q4_k Q4_K $products, q5_k Q5_K $products, q6_k Q6_K $products
+        ]);
+    };
+    (@list $module:ident, $feature:literal, [$($name:ident $format:ident $products:path),*]) => {
         mod $module {
-            use super::{decode, products::$products, tile};
-            use crate::kernels::Tile;
+            use super::{decode, tile};
+            use crate::formats::DType;
+            use crate::kernels::{Cell, Tile};
 
-            super::tiles!(@one $feature, $products, q8_0, Q8_0);
-            super::tiles!(@one $feature, $products, q4_k, Q4K);
-            super::tiles!(@one $feature, $products, q6_k, Q6K);
-        }
-    };
-    (@one $feature:literal, $products:ident, $name:ident, $format:ident) => {
-        #[target_feature(enable = $feature)]
-        pub(super) unsafe fn $name(t: &Tile<'_>) {
-            // SAFETY: this function needs the same ISA and the same promise about `out`.
-            unsafe { tile::run::<decode::$format, $products>(t) }
+            pub(super) fn cell(dtype: DType) -> Cell {
+                match dtype {
+                    $(DType::$format => super::panels(<decode::$format as decode::Format>::WIDE, $name),)*
+                    DType::F32 | DType::F16 | DType::BF16 => super::rows_cell(dtype),
+                }
+            }
+
+            $(
+                #[target_feature(enable = $feature)]
+                unsafe fn $name(t: &Tile<'_>) {
+                    // SAFETY: this function needs the same ISA and the same promise about `out`.
+                    unsafe { tile::run::<decode::$format, $products>(t) }
+                }
+            )*
         }
     };
 }
-use tiles;
-
-tiles!(widening, enable = "neon", products = Widening);
-tiles!(dotprod, enable = "neon,dotprod", products = DotProd);
+integer_tiles!(plain, enable = "neon", products = super::products::Widening, large = super::products::WideningLarge);
+integer_tiles!(dot, enable = "neon,dotprod", products = super::dotprod::DotProd, large = super::dotprod::DotProd);
+integer_tiles!(matmul, enable = "neon,dotprod,i8mm", products = super::i8mm::MatMul, large = super::i8mm::MatMul);
 
 #[target_feature(enable = "neon")]
 fn widen_f16(src: &[u8], out: &mut [f32]) {

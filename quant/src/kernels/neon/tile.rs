@@ -1,114 +1,260 @@
-//! The NEON tile skeleton: 16 interleaved weight rows times any number of integer activation rows.
+//! The NEON tile: 16 interleaved weight rows times any number of integer activation rows.
 //!
 //! ```text
-//! for each block of up to 32 activation rows:           (sums of a block stay in L1)
-//!     for each group of 32 weights:
-//!         unpack the group once: 32 signed bytes of 16 rows, scales and minima as f32 per row
-//!         for each activation row, four at a time:
-//!             isum[row] = sum over the group of code * activation      (exact integers, see `products`)
-//!             sum[row] += (scale[row] * a.scale) * isum[row];  sum[row] -= min[row] * a.dsum
-//! ```
-//! A line of a panel is four vectors, each the same quad of four rows. In the sums a lane is a row.
+//! one or two activation rows:
+//!     for each group of 32 weights:  fold the group as it lies in the panel; sums stay in registers
+//! more:
+//!     for each block of 8 groups (256 weights):
+//!         unpack the groups once: signed bytes, scales and minima as f32, inner scales as integers (7 KB, in L1)
+//!         for each two activation rows:  for each of the groups:  fold; sums stay in registers
 //!
-//! A (weight row, activation row) pair sees the same operations in the same order whatever the block it is in.
+//! fold:  isum[row] = sum over the group of code * activation     exact integers; halves times their inner scales
+//!        sum[row] += (scale[row] * a.scale) * isum[row];   sum[row] += min[row] * a.dsum
+//! ```
+//! A line of a panel is four vectors, each the same quad of four rows. In the sums a lane is a row, so nothing is ever
+//! summed across lanes. Two activation rows take 8 registers of integer sums and 8 of f32 sums, which leaves half of
+//! the 32 for codes, activations and scales. While few rows are folded the panel is prefetched.
+//!
+//! A (weight row, activation row) pair sees the same operations in the same order on every way through this file: all
+//! are instances of one `fold`.
+//!
+//! No speed was measured: there was no such machine. Vector instructions for a group (512 weights), loads, stores and
+//! zeroings apart, counted in what rustc 1.95 makes of it:
+//!
+//! | | Q4_0 | Q4_K | Q5_0 | Q5_K | Q2_K | Q3_K | IQ4_XS | Q8_0 | Q6_K |
+//! |---|---|---|---|---|---|---|---|---|---|
+//! | dotprod, one row in the panel | 88 | 120 | 132 | 178 | 152 | 167 | 130 | 98 | 226 |
+//! | dotprod, two rows, unpacked | 96 | 96 | 88 | 96 | 120 | 104 | 88 | 192 | 236 |
+//! | i8mm, two rows, unpacked | 76 | 76 | 68 | 76 | 108 | 92 | 68 | 142 | 196 |
+//! | unpacking, dotprod | 40 | 72 | 100 | 159 | 92 | 127 | 86 | 4 | 116 |
+//! | neither, one row in the panel | 132 | 166 | | 225 | 210 | 231 | | 262 | 364 |
+//!
+//! Of 96 instructions for two rows of Q4_K 64 are dot products; 32 bring integers into the f32 sums.
+//!
+//! Tried and left: loops over registers as loops (LLVM does not unroll them all, and what an index selects then lives in
+//! memory: see `unrolled`); the planes of wide activations one after the other in the same sums (all codes are loaded
+//! twice, 60 spills); two rows of wide activations where there is no dot product (270 spills).
 
-use super::decode::Decode;
+use super::act_rows::Acts;
+use super::decode::{Format, Group, Packed, Unpacked};
 use super::products::Products;
-use crate::acts::ActRow;
+use super::registers::{Sums, Total, unrolled};
 use crate::kernels::{PANEL, Tile};
 use std::arch::aarch64::*;
+use std::arch::asm;
+use std::mem::MaybeUninit;
 
+/// Groups that are unpacked at once: one record of a format with blocks of 256.
+const BLOCK: usize = 8;
 /// Activation rows whose sums are kept at once.
-const BLOCK: usize = 32;
-/// Activation rows that share loads of codes.
-const SHARE: usize = 4;
-
-/// Four vectors: rows 0..4, 4..8, 8..12 and 12..16.
-pub(super) type Rows<T> = [T; 4];
-
-/// One group of 32 weights of 16 rows, unpacked.
-pub(super) struct Group {
-    /// f32 scale per row.
-    pub scale: Rows<float32x4_t>,
-    /// What a unit of the activation's dsum subtracts, per row; `None` where a format has no minima.
-    pub min: Option<Rows<float32x4_t>>,
-}
-
-/// Integer sums of N activation rows.
-pub(super) type Sums<const N: usize> = [Rows<int32x4_t>; N];
-
-/// The unpacked codes of a group: rows `4v..4v + 4` of quad q are vector `4q + v`.
-pub(super) type Codes = [int8x16_t; 32];
+const ACTS: usize = 128;
+/// Bytes between what is folded and what is prefetched.
+const AHEAD: usize = 2048;
 
 /// One tile of a format.
 ///
 /// # Safety
-/// The ISA of `P`; a whole panel in `t.weights`; activation rows of `t.cols` values in the form that `D` reads;
+/// The ISA of `P`; a whole panel in `t.weights`; activation rows of `t.cols` values in the form that `F` reads;
 /// `t.rows` writable values behind each pointer of `t.out`.
 #[inline(always)]
-pub(super) unsafe fn run<D: Decode, P: Products>(t: &Tile<'_>) {
-    // SAFETY: the caller's promises; groups g < cols / 32 are inside the panel and the activation rows;
-    // every 64-bit Arm has NEON.
+pub(super) unsafe fn run<F: Format, P: Products>(t: &Tile<'_>) {
+    assert_eq!(t.weights.len(), t.cols / (32 * F::GROUPS) * F::RECORD, "bytes of a panel");
+    // SAFETY: passed on to the caller.
     unsafe {
-        let d = D::new(t.weights.as_ptr(), t.cols);
-        for (acts, out) in t.acts.chunks(BLOCK).zip(t.out.chunks(BLOCK)) {
-            let mut sums = [[vdupq_n_f32(0.0); 4]; BLOCK];
-            let mut codes = [vdupq_n_s8(0); 32];
-            for g in 0..t.cols / 32 {
-                let group = d.group(g);
-                d.unpack(g, &mut codes);
-                let mut i = 0;
-                while i + SHARE <= acts.len() {
-                    step::<D, P, SHARE>(&d, g, &group, &codes, &acts[i..], &mut sums[i..]);
-                    i += SHARE;
+        match t.acts.len() {
+            1 => few::<F, P::Alone, 1>(t),
+            2 if pairs::<F, P>() => few::<F, P, 2>(t),
+            _ => many::<F, P>(t),
+        }
+    }
+}
+
+/// Whether activation rows are folded two at a time.
+const fn pairs<F: Format, P: Products>() -> bool {
+    P::WIDE_PAIRS || !F::WIDE
+}
+
+/// All N activation rows of the tile at once, from the panel.
+#[inline(always)]
+unsafe fn few<F: Format, P: Products, const N: usize>(t: &Tile<'_>) {
+    // SAFETY: the caller's promises; records and groups are inside the panel and the activation rows; every 64-bit Arm
+    // has NEON.
+    unsafe {
+        let mut totals = [[vdupq_n_f32(0.0); 4]; N];
+        let acts = Acts::<N>::new::<F>(t.acts, 0);
+        for (r, record) in t.weights.chunks_exact(F::RECORD).enumerate() {
+            let record = record.as_ptr();
+            let head = F::head(record);
+            for g in 0..F::GROUPS {
+                let part = F::RECORD / F::GROUPS;
+                for line in 0..part.div_ceil(64) {
+                    prefetch(record.wrapping_add(AHEAD + g * part + 64 * line));
                 }
-                match acts.len() - i {
-                    1 => step::<D, P, 1>(&d, g, &group, &codes, &acts[i..], &mut sums[i..]),
-                    2 => step::<D, P, 2>(&d, g, &group, &codes, &acts[i..], &mut sums[i..]),
-                    3 => step::<D, P, 3>(&d, g, &group, &codes, &acts[i..], &mut sums[i..]),
-                    _ => {}
+                fold::<F, P, _, N>(&Packed::<F, P>::new(record, &head, g), r * F::GROUPS + g, &acts, &mut totals);
+            }
+        }
+        for (total, &out) in totals.iter().zip(t.out) {
+            store(total, out, t.rows);
+        }
+    }
+}
+
+/// Any number of activation rows, from unpacked groups.
+#[inline(always)]
+unsafe fn many<F: Format, P: Products>(t: &Tile<'_>) {
+    // SAFETY: as `few`; what is read of `scratch` and `totals` was written before.
+    unsafe {
+        let mut scratch = [const { MaybeUninit::<Unpacked>::uninit() }; BLOCK];
+        let mut totals = [const { MaybeUninit::<Total>::uninit() }; ACTS];
+        for (acts, out) in t.acts.chunks(ACTS).zip(t.out.chunks(ACTS)) {
+            let totals = &mut totals[..acts.len()];
+            totals.iter_mut().for_each(|t| _ = t.write([vdupq_n_f32(0.0); 4]));
+            let totals = totals.assume_init_mut();
+            for (b, block) in t.weights.chunks(F::RECORD * (BLOCK / F::GROUPS)).enumerate() {
+                let groups = block.len() / F::RECORD * F::GROUPS;
+                for (record, scratch) in block.chunks_exact(F::RECORD).zip(scratch.chunks_exact_mut(F::GROUPS)) {
+                    let head = F::head(record.as_ptr());
+                    for (g, scratch) in scratch.iter_mut().enumerate() {
+                        Packed::<F, P>::new(record.as_ptr(), &head, g).unpack(scratch);
+                    }
+                }
+                let (first, scratch) = (b * BLOCK, scratch[..groups].assume_init_ref());
+                let (twos, ones) = totals.split_at_mut(if pairs::<F, P>() { acts.len() / 2 * 2 } else { 0 });
+                let rest = &acts[twos.len()..];
+                for (totals, acts) in twos.as_chunks_mut::<2>().0.iter_mut().zip(acts.chunks_exact(2)) {
+                    sweep::<F, P, 2>(scratch, &Acts::new::<F>(acts, first), totals);
+                }
+                for (total, acts) in ones.as_chunks_mut::<1>().0.iter_mut().zip(rest.chunks_exact(1)) {
+                    sweep::<F, P, 1>(scratch, &Acts::new::<F>(acts, first), total);
                 }
             }
-            for (sum, &out) in sums.iter().zip(out) {
-                store(sum, out, t.rows);
+            for (total, &out) in totals.iter().zip(out) {
+                store(total, out, t.rows);
             }
         }
     }
 }
 
-/// Adds group `g` of the first N activation rows to their sums.
+/// Folds unpacked groups, the first of which is the first of `acts`.
 #[inline(always)]
-unsafe fn step<D: Decode, P: Products, const N: usize>(
-    d: &D,
+unsafe fn sweep<F: Format, P: Products, const N: usize>(groups: &[Unpacked], acts: &Acts<N>, totals: &mut [Total; N]) {
+    let mut sums = *totals;
+    for (g, group) in groups.iter().enumerate() {
+        // SAFETY: passed on to the caller.
+        unsafe { fold::<F, P, _, N>(group, g, acts, &mut sums) };
+    }
+    *totals = sums;
+}
+
+/// Adds group `g` of the activation rows to their sums.
+#[inline(always)]
+unsafe fn fold<F: Format, P: Products, G: Group, const N: usize>(
+    group: &G,
     g: usize,
-    group: &Group,
-    codes: &Codes,
-    acts: &[ActRow<'_>],
-    sums: &mut [Rows<float32x4_t>],
+    acts: &Acts<N>,
+    totals: &mut [Total; N],
 ) {
-    // SAFETY: passed on from `run`; every 64-bit Arm has NEON.
+    // SAFETY: passed on to the caller; every 64-bit Arm has NEON.
     unsafe {
-        let isums = d.sums::<P, N>(g, codes, acts);
-        for i in 0..N {
-            let (scale, dsum) = D::act(&acts[i], g);
-            for v in 0..4 {
-                let s = vmulq_n_f32(group.scale[v], scale);
-                sums[i][v] = vfmaq_f32(sums[i][v], s, vcvtq_f32_s32(isums[i][v]));
-                if let Some(min) = group.min {
-                    sums[i][v] = vfmsq_f32(sums[i][v], min[v], vdupq_n_f32(dsum));
-                }
-            }
+        let isums = integers::<F, P, G, N>(group, g, acts);
+        let scale = group.scale();
+        unrolled!(n in N, {
+            let a = *acts.scales[n].add(g);
+            unrolled!(v in 4, {
+                totals[n][v] = vfmaq_f32(totals[n][v], vmulq_n_f32(scale[v], a), vcvtq_f32_s32(isums[n][v]));
+            });
+        });
+        if F::MINS > 0 {
+            let mins = group.mins();
+            unrolled!(n in N, {
+                unrolled!(m in 2, {
+                    if m < F::MINS {
+                        let by = *acts.sums[n].add(g * F::MINS + m);
+                        unrolled!(v in 4, {
+                            totals[n][v] = vfmaq_n_f32(totals[n][v], mins[m][v], by);
+                        });
+                    }
+                });
+            });
         }
     }
 }
 
+/// The group's exact sums, inner scales included.
 #[inline(always)]
-unsafe fn store(sum: &Rows<float32x4_t>, out: *mut f32, rows: usize) {
+unsafe fn integers<F: Format, P: Products, G: Group, const N: usize>(group: &G, g: usize, acts: &Acts<N>) -> Sums<N> {
+    // SAFETY: group g is inside the rows; the rest is passed on to the caller; every 64-bit Arm has NEON.
+    unsafe {
+        if !F::INNER {
+            return if F::WIDE {
+                P::wide::<G, N, true, true>(group, acts.codes::<F, i16>(g))
+            } else {
+                P::narrow::<G, N, true, true>(group, acts.codes::<F, i8>(g))
+            };
+        }
+        let mut sums = half::<F, P, G, N, true, false>(group, g, acts);
+        let inner = group.inner(0);
+        unrolled!(n in N, {
+            unrolled!(v in 4, {
+                sums[n][v] = vmulq_s32(sums[n][v], inner[v]);
+            });
+        });
+        let second = half::<F, P, G, N, false, true>(group, g, acts);
+        let inner = group.inner(1);
+        unrolled!(n in N, {
+            unrolled!(v in 4, {
+                sums[n][v] = vmlaq_s32(sums[n][v], second[n][v], inner[v]);
+            });
+        });
+        sums
+    }
+}
+
+/// The exact sums of one half of a group, before its inner scale.
+#[inline(always)]
+unsafe fn half<F: Format, P: Products, G: Group, const N: usize, const FIRST: bool, const SECOND: bool>(
+    group: &G,
+    g: usize,
+    acts: &Acts<N>,
+) -> Sums<N> {
+    // SAFETY: passed on to the caller; every 64-bit Arm has NEON.
+    unsafe {
+        if !F::WIDE {
+            return P::narrow::<G, N, FIRST, SECOND>(group, acts.codes::<F, i8>(g));
+        }
+        let mut sums = P::wide::<G, N, FIRST, SECOND>(group, acts.codes::<F, i16>(g));
+        if F::BITS == 6 {
+            // The codes were four times as large.
+            unrolled!(n in N, {
+                unrolled!(v in 4, {
+                    sums[n][v] = vshrq_n_s32::<2>(sums[n][v]);
+                });
+            });
+        }
+        sums
+    }
+}
+
+/// Asks for the line of memory at `p`, which need not be there.
+#[inline(always)]
+fn prefetch(p: *const u8) {
+    // SAFETY: a prefetch reads nothing and never faults.
+    unsafe { asm!("prfm pldl1keep, [{p}]", p = in(reg) p.addr(), options(nomem, nostack, preserves_flags)) }
+}
+
+#[inline(always)]
+unsafe fn store(total: &Total, out: *mut f32, rows: usize) {
     // SAFETY: `part` has four floats; `rows` (at most PANEL) values are writable behind `out`, by the caller;
     // every 64-bit Arm has NEON.
     unsafe {
+        if rows == PANEL {
+            for (v, &sum) in total.iter().enumerate() {
+                vst1q_f32(out.add(4 * v), sum);
+            }
+            return;
+        }
         let mut all = [0f32; PANEL];
-        for (part, &sum) in all.as_chunks_mut::<4>().0.iter_mut().zip(sum) {
+        for (part, &sum) in all.as_chunks_mut::<4>().0.iter_mut().zip(total) {
             vst1q_f32(part.as_mut_ptr(), sum);
         }
         std::ptr::copy_nonoverlapping(all.as_ptr(), out, rows.min(PANEL));

@@ -1,0 +1,69 @@
+//! Unpacking of the formats with blocks of 32 weights: a record is a group.
+
+use super::decode::{around, fives, halves, line, looked_up, nibbles, vectors, widened};
+use super::group::{Narrow, Wide};
+use super::tile::Decode;
+use crate::kernels::PANEL;
+use crate::panel::HALVES;
+use std::arch::x86_64::*;
+
+/// A format of narrow codes: `codes` from the record's lines on, `min` from scale and record.
+macro_rules! narrow {
+    ($($(#[$doc:meta])* $name:ident: $block:literal bytes, $codes:ident at $at:expr, |$scale:ident, $record:ident| $min:expr;)*) => { $(
+        $(#[$doc])*
+        pub(in crate::kernels) struct $name;
+
+        impl Decode for $name {
+            type Group = Narrow<1, 1>;
+            const BYTES: usize = $block * PANEL;
+
+            #[inline(always)]
+            unsafe fn group(panel: *const u8, g: usize) -> Narrow<1, 1> {
+                // SAFETY: group g is inside the panel.
+                unsafe {
+                    let $record = panel.add(g * Self::BYTES);
+                    let $scale = halves($record);
+                    Narrow { codes: $codes($record.add($at)), scale: [$scale], min: [$min] }
+                }
+            }
+        }
+    )* };
+}
+
+/// Minus the f16 numbers after the scales: what is added in these formats.
+#[inline(always)]
+unsafe fn minus_m(record: *const u8) -> __m512 {
+    // SAFETY: the record is readable, by the caller.
+    unsafe { _mm512_sub_ps(_mm512_setzero_ps(), halves(record.add(HALVES))) }
+}
+
+narrow! {
+    /// Codes around 8.
+    Q4_0: 18 bytes, nibbles at HALVES, |scale, record| around(8.0, scale);
+    /// Codes from a minimum on.
+    Q4_1: 20 bytes, nibbles at 2 * HALVES, |scale, record| minus_m(record);
+    /// Codes around 16.
+    Q5_0: 22 bytes, fives at HALVES, |scale, record| around(16.0, scale);
+    /// Codes from a minimum on.
+    Q5_1: 24 bytes, fives at 2 * HALVES, |scale, record| minus_m(record);
+    /// Values of a table.
+    Iq4Nl: 18 bytes, looked_up at HALVES, |scale, record| around(128.0, scale);
+}
+
+/// Signed bytes, widened to 16 bits.
+pub(in crate::kernels) struct Q8_0;
+
+impl Decode for Q8_0 {
+    type Group = Wide;
+    const BYTES: usize = 34 * PANEL;
+
+    #[inline(always)]
+    unsafe fn group(panel: *const u8, g: usize) -> Wide {
+        // SAFETY: group g is inside the panel.
+        unsafe {
+            let record = panel.add(g * Self::BYTES);
+            let quads = vectors!(8, Q => line(record.add(HALVES), Q));
+            Wide { codes: widened(quads), scale: halves(record) }
+        }
+    }
+}
