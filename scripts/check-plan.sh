@@ -1,6 +1,7 @@
 #!/bin/sh
-# Compares what `lapwing plan` predicts with what happens: the decode rate with `lapwing bench` (20 % are allowed), the
-# memory with what a process of `lapwing run` has resident at its end (5 % are allowed).
+# Compares what `lapwing plan` predicts with what happens: the decode rate and the time to the first token of a prompt of
+# 1,024 with `lapwing bench` (20 % and 30 % are allowed), the memory with what a process of `lapwing run` has resident
+# (5 % are allowed). PROMPT=0 leaves the prompt out.
 #
 #     scripts/check-plan.sh MODEL.gguf...
 #
@@ -9,11 +10,13 @@
 set -eu
 lapwing=${LAPWING:-target/release/lapwing}
 tokens=${TOKENS:-64}
-[ $# -gt 0 ] || { sed -n '2,8p' "$0"; exit 2; }
+prompt=${PROMPT:-1024}
+[ $# -gt 0 ] || { sed -n '2,9p' "$0"; exit 2; }
+far=0
 for model in "$@"; do
     plan=$("$lapwing" plan --probe --json "$model" -c "$tokens") || true
-    bench=$("$lapwing" bench -m "$model" -p 0 -n "$tokens" -r 3 -o json --no-limits 2>/dev/null)
-    PLAN=$plan BENCH=$bench TOKENS=$tokens python3 - "$lapwing" "$model" <<'PY'
+    bench=$("$lapwing" bench -m "$model" -p "$prompt" -n "$tokens" -r "${REPEAT:-3}" -o json --no-limits 2>/dev/null)
+    PLAN=$plan BENCH=$bench TOKENS=$tokens python3 - "$lapwing" "$model" <<'PY' || far=1
 import json, os, subprocess, sys, time
 
 lapwing, model = sys.argv[1:]
@@ -35,8 +38,12 @@ while run.poll() is None:
 late = sorted(seen[len(seen) // 2:])
 resident = late[len(late) // 2]
 one = plan["model"]
-figures = [("tokens/s", one["tokens_per_second"], bench[0]["avg_ts"], 0.20),
+rate = {test["n_gen"] > 0: test["avg_ts"] for test in bench}
+figures = [("tokens/s", one["tokens_per_second"], rate[True], 0.20),
            ("resident MB", one["total"] / 1e6, resident / 1e6, 0.05)]
+if False in rate:
+    first = dict(map(tuple, one["first_token"]))
+    figures.append(("first token of 1k, s", first[1024], 1024 / rate[False], 0.30))
 failed = False
 for name, predicted, measured, allowed in figures:
     off = predicted / measured - 1
@@ -47,3 +54,4 @@ for name, predicted, measured, allowed in figures:
 sys.exit(failed)
 PY
 done
+exit $far

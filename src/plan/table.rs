@@ -85,7 +85,10 @@ mod tests {
     use super::*;
 
     fn choice(gib: u64, bytes_per_second: f64) -> Option<String> {
-        let memory = Memory { total: gib << 30, available: gib << 30, group: None };
+        choice_of(Memory { total: gib << 30, available: gib << 30, group: None }, bytes_per_second)
+    }
+
+    fn choice_of(memory: Memory, bytes_per_second: f64) -> Option<String> {
         let rates = even(bytes_per_second, 300e9, 0.0);
         let rows = rows(memory, 8192, (KvType::F16, KvType::F16), Some(&rates)).unwrap();
         assert_eq!(rows.len(), 35);
@@ -99,6 +102,15 @@ mod tests {
         assert_eq!(choice(7, 40e9).as_deref(), Some("8B Q4_K_M"));
         assert_eq!(choice(32, 40e9).as_deref(), Some("30B-A3B Q6_K"));
         assert_eq!(choice(64, 500e9).as_deref(), Some("32B Q6_K"));
+        // The limit of the control group and what others have taken count like a smaller machine.
+        let memory = |available: u64, group: Option<u64>| Memory {
+            total: 64 << 30,
+            available: available << 30,
+            group: group.map(|g| g << 30),
+        };
+        assert_eq!(choice_of(memory(60, Some(7)), 40e9).as_deref(), Some("8B Q4_K_M"));
+        assert_eq!(choice_of(memory(7, None), 40e9).as_deref(), Some("8B Q4_K_M"));
+        assert_eq!(choice_of(memory(60, Some(0)), 40e9).as_deref(), None);
         // So slow that nothing is pleasant: the fastest.
         assert_eq!(choice(64, 1e9).as_deref(), Some("0.6B Q4_K_M"));
     }

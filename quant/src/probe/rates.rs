@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 /// Columns of the probed matrices: the width of a model of middle size.
 const COLS: usize = 4096;
 /// Rows of a prompt that are read together.
-const PROMPT: usize = 32;
+const PROMPT: usize = 128;
 /// Rows of the matrix that a prompt is multiplied with: it is computing that takes the time, not memory.
 const PROMPT_ROWS: usize = 1024;
 /// A figure that takes longer than this is taken from fewer passes.
@@ -99,7 +99,7 @@ const HEADS: Heads = Heads { n_heads: 16, n_kv_heads: 8, head_dim: 128 };
 
 /// Multiplications per second of attention over f16 keys and values, for a prompt.
 pub fn attention(pool: &Pool, threads: usize, kernels: &'static Kernels) -> f64 {
-    const TOKENS: usize = 256;
+    const TOKENS: usize = 512;
     // Each token looks at half of all tokens, for scores and for values.
     (HEADS.n_heads * HEADS.head_dim * TOKENS * TOKENS) as f64 / attention_seconds(pool, threads, kernels, (0, TOKENS))
 }
