@@ -8,7 +8,8 @@ use std::process::Command;
 fn bench(model: &str, args: &[&str]) -> (bool, String, String) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models").join(model);
     let mut command = Command::new(env!("CARGO_BIN_EXE_lapwing"));
-    let done = command.args(["bench", "-r", "2", "-t", "2", "--no-pin", "-m"]).arg(path).args(args).output().expect("runs");
+    let done =
+        command.args(["bench", "-r", "2", "-t", "2", "--no-pin", "-m"]).arg(path).args(args).output().expect("runs");
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
     (done.status.success(), text(done.stdout), text(done.stderr))
 }
