@@ -1,8 +1,7 @@
 #!/bin/sh
 # Runs the tests of lapwing-quant as an aarch64 program under qemu, on three models of CPU: with everything (max), with
 # dotprod but no i8mm (neoverse-n1), with plain NEON only (cortex-a72); then whole models (tests/isa_models.rs)
-# on the first of them, which has every table. The quantizers, which have no kernels of their own here, are tested on the
-# first only.
+# on the first of them, which has every table. The quantizers, which are the same on all, are tested on the first only.
 #
 #     scripts/test-neon.sh [arguments of cargo test, for lapwing-quant]
 #     LAPWING_NEON_CPUS="cortex-a72" LAPWING_NEON_MODELS=no scripts/test-neon.sh
@@ -58,9 +57,12 @@ emulated() {
 }
 
 cpus=${LAPWING_NEON_CPUS:-max neoverse-n1 cortex-a72}
+quantizers="--test quantize"
 for cpu in $cpus; do
     echo "== $cpu" >&2
-    emulated "$cpu" -p lapwing-quant --tests "$@"
+    # shellcheck disable=SC2086 # two words, or none
+    emulated "$cpu" -p lapwing-quant --lib --test formats $quantizers "$@"
+    quantizers=
 done
 if [ "${LAPWING_NEON_MODELS:-yes}" = yes ]; then
     cpu=${cpus%% *}

@@ -11,8 +11,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Weight bytes that a thread takes at once.
 const CHUNK: usize = 128 << 10;
-/// Activation rows that a prompt tile takes at once: their int8 codes stay in L2 beside a panel.
-const ROW_BLOCK: usize = 128;
+/// Most activation rows that a tile takes at once.
+const ROW_BLOCK: usize = 512;
+
+/// Activation rows that a tile takes at once: their codes stay in L2 beside a panel, where they meet a panel's codes. A
+/// matrix unit has the panel's weights as bf16 first, which is much work for few rows.
+fn row_block(cell: &Cell) -> usize {
+    if cell.acts.bf16 { ROW_BLOCK } else { 128 }
+}
 
 /// A `[rows, cols]` matrix of one format. Immutable; keeps the table it was arranged for.
 pub struct Weight {
@@ -218,8 +224,8 @@ impl Plan<'_> {
         let (prompt, generated) = self.acts.split_at(self.prompt);
         let cell = &self.weight.cell;
         for p in (first..end).step_by(cell.prompt_panels) {
-            for (i, block) in prompt.chunks(ROW_BLOCK).enumerate() {
-                self.tile(p, cell.prompt_panels.min(end - p), i * ROW_BLOCK, block, cell.prompt);
+            for (i, block) in prompt.chunks(row_block(cell)).enumerate() {
+                self.tile(p, cell.prompt_panels.min(end - p), i * row_block(cell), block, cell.prompt);
             }
         }
         for p in first..end {

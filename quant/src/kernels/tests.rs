@@ -96,8 +96,10 @@ fn check(kernels: &'static Kernels, dtype: DType, shape: (usize, usize, usize), 
                 for r in (0..rows).filter(|r| (i * rows + r).is_multiple_of(every)) {
                     let (want, size) = meaning(&w32[r * cols..(r + 1) * cols], &acts.row(i), weight.acts());
                     let got = f64::from(all[i * rows + r]);
+                    // Scales times codes are rounded once here and once or twice there, before they are rounded to bf16.
+                    let tolerance = if acts.row(i).bf16.is_empty() { 3e-6 } else { 1e-4 };
                     assert!(
-                        (got - want).abs() <= size * 3e-6 + 1e-6,
+                        (got - want).abs() <= size * tolerance + 1e-6,
                         "{kernels:?} {} {rows}x{cols} row {r}, activation {i} of {n}: {got} instead of {want}",
                         dtype.name()
                     );

@@ -18,7 +18,8 @@ pub(in crate::kernels) trait Dot {
     /// # Safety
     /// The instruction set is there.
     unsafe fn finish(sum: __m256i) -> __m256i;
-    /// A sum of [`Dot::bytes`] of fewer than 2^15 in size times a 16-bit number per 32-bit lane.
+    /// A sum of [`Dot::bytes`] times a 16-bit number, which is in both halves of the lanes. Where the sum has 32 bits, it
+    /// must be below 2^15 in size.
     ///
     /// # Safety
     /// The instruction set is there.
@@ -59,7 +60,7 @@ impl Dot for Maddubs {
     #[inline(always)]
     unsafe fn scaled(sum: __m256i, by: __m256i) -> __m256i {
         // SAFETY: the caller has the instruction set.
-        unsafe { _mm256_madd_epi16(sum, twice(by)) }
+        unsafe { _mm256_madd_epi16(sum, by) }
     }
 
     #[inline(always)]
@@ -67,13 +68,6 @@ impl Dot for Maddubs {
         // SAFETY: the caller has the instruction set.
         unsafe { in_order(_mm256_add_epi32(sum, _mm256_madd_epi16(codes, acts))) }
     }
-}
-
-/// 16-bit numbers of 32-bit lanes in both halves of their lanes.
-#[inline(always)]
-pub(super) unsafe fn twice(v: __m256i) -> __m256i {
-    // SAFETY: the caller has AVX2.
-    unsafe { _mm256_blend_epi16::<0b1010_1010>(v, _mm256_slli_epi32::<16>(v)) }
 }
 
 /// The same value, hidden from the optimizer: it would regroup a chain of integer additions into a tree, whose parts

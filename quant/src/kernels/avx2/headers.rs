@@ -2,7 +2,7 @@
 //!
 //! A header is decoded whole, for all groups of a record; the K formats' six-bit numbers come out two groups at a time.
 
-use super::tile::{Factors, Min, Pair};
+use super::format::{Factors, Inner, Min, Pair};
 use crate::kernels::PANEL;
 use crate::panel::HALVES;
 use std::arch::x86_64::*;
@@ -13,8 +13,8 @@ pub(in crate::kernels) trait Header {
     const BYTES: usize;
     /// What the format subtracts.
     const MIN: Min = Min::None;
-    /// Whether there are integer scales per half group.
-    const HALVED: bool = false;
+    /// What its integer scales belong to.
+    const INNER: Inner = Inner::None;
     /// Factors of the record's groups, all there are.
     ///
     /// # Safety
@@ -39,14 +39,37 @@ unsafe fn unsigned(p: *const u8) -> Pair<__m256i> {
     }
 }
 
-/// 16 signed bytes as 32-bit integers.
+/// 16 signed bytes as 16-bit numbers, in both halves of 32-bit lanes.
 #[inline(always)]
-unsafe fn signed(p: *const u8) -> Pair<__m256i> {
-    // SAFETY: 16 bytes are readable at `p`, by the caller.
+unsafe fn twice(bytes: __m128i) -> Pair<__m256i> {
+    // SAFETY: register operations of the caller's ISA.
     unsafe {
-        let (a, b) = (_mm_loadl_epi64(p.cast()), _mm_loadl_epi64(p.add(8).cast()));
-        [_mm256_cvtepi8_epi32(a), _mm256_cvtepi8_epi32(b)]
+        let bytes = _mm256_broadcastsi128_si256(bytes);
+        // Each byte becomes the upper one of two words; what the lower ones are does not matter.
+        let row = _mm256_setr_epi32(
+            0,
+            0x0101_0101,
+            0x0202_0202,
+            0x0303_0303,
+            0x0404_0404,
+            0x0505_0505,
+            0x0606_0606,
+            0x0707_0707,
+        );
+        let rows = [row, _mm256_add_epi8(row, _mm256_set1_epi8(8))];
+        let mut out = rows;
+        for h in 0..2 {
+            out[h] = _mm256_srai_epi16::<8>(_mm256_shuffle_epi8(bytes, rows[h]));
+        }
+        out
     }
+}
+
+/// 16 bytes.
+#[inline(always)]
+unsafe fn bytes(p: *const u8) -> __m128i {
+    // SAFETY: 16 bytes are readable at `p`, by the caller.
+    unsafe { _mm_loadu_si128(p.cast()) }
 }
 
 /// `a * b` as f32.
@@ -90,12 +113,11 @@ impl Eight {
         out
     }
 
-    /// Number `i` of each row.
+    /// Number `i` of each row: 16 bytes.
     #[inline(always)]
-    unsafe fn number(&self, i: usize) -> Pair<__m256i> {
+    fn at(&self, i: usize) -> *const u8 {
         const AT: [usize; 8] = [0, 2, 1, 3, 4, 6, 5, 7];
-        // SAFETY: 16 bytes of the array; the caller's ISA.
-        unsafe { unsigned(self.0.as_ptr().add(AT[i] * PANEL)) }
+        self.0[AT[i] * PANEL..][..PANEL].as_ptr()
     }
 }
 
@@ -131,23 +153,28 @@ impl Header for Two {
     }
 }
 
-/// d and dmin, and of each group a six-bit scale and minimum.
-pub(in crate::kernels) struct Sixes;
+/// d and dmin, and of each group a six-bit scale and minimum. The scales are integers or not as INNER says.
+pub(in crate::kernels) struct Sixes<const INNER: bool>;
 
-impl Header for Sixes {
+impl<const INNER: bool> Header for Sixes<INNER> {
     const BYTES: usize = 2 * HALVES + 12 * PANEL;
     const MIN: Min = Min::Group;
+    const INNER: Inner = if INNER { Inner::Groups } else { Inner::None };
 
     #[inline(always)]
     unsafe fn factors(p: *const u8, out: &mut [Factors]) {
         // SAFETY: passed on to the caller.
         unsafe {
-            let (d, dmin, bytes) = (halves(p), halves(p.add(HALVES)), p.add(2 * HALVES));
-            let scales = Eight::new(bytes, bytes.add(8 * PANEL));
-            let mins = Eight::new(bytes.add(4 * PANEL), bytes.add(10 * PANEL));
+            let (d, dmin, sixes) = (halves(p), halves(p.add(HALVES)), p.add(2 * HALVES));
+            let scales = Eight::new(sixes, sixes.add(8 * PANEL));
+            let mins = Eight::new(sixes.add(4 * PANEL), sixes.add(10 * PANEL));
             for (g, out) in out.iter_mut().enumerate() {
-                out.scale = times(d, scales.number(g));
-                out.min[0] = times(dmin, mins.number(g));
+                if INNER {
+                    (out.scale, out.inner[0]) = (d, twice(bytes(scales.at(g))));
+                } else {
+                    out.scale = times(d, unsigned(scales.at(g)));
+                }
+                out.min[0] = times(dmin, unsigned(mins.at(g)));
             }
         }
     }
@@ -164,10 +191,10 @@ impl<const OFFSET: u8> Header for SixesOffset<OFFSET> {
     unsafe fn factors(p: *const u8, out: &mut [Factors]) {
         // SAFETY: passed on to the caller.
         unsafe {
-            let (d, bytes) = (halves(p), p.add(HALVES));
-            let scales = Eight::new(bytes, bytes.add(4 * PANEL));
+            let (d, sixes) = (halves(p), p.add(HALVES));
+            let scales = Eight::new(sixes, sixes.add(4 * PANEL));
             for (g, out) in out.iter_mut().enumerate() {
-                out.scale = times(d, less(scales.number(g), 32));
+                out.scale = times(d, less(unsigned(scales.at(g)), 32));
             }
         }
     }
@@ -179,21 +206,22 @@ pub(in crate::kernels) struct SixesCentered;
 impl Header for SixesCentered {
     const BYTES: usize = HALVES + 12 * PANEL;
     const MIN: Min = Min::Halves;
-    const HALVED: bool = true;
+    const INNER: Inner = Inner::Halves;
 
     #[inline(always)]
     unsafe fn factors(p: *const u8, out: &mut [Factors]) {
         // SAFETY: passed on to the caller.
         unsafe {
-            let (d, bytes) = (halves(p), p.add(HALVES));
+            let (d, sixes) = (halves(p), p.add(HALVES));
             let d4 = [_mm256_mul_ps(d[0], _mm256_set1_ps(4.0)), _mm256_mul_ps(d[1], _mm256_set1_ps(4.0))];
             for part in 0..2 {
-                let scales = Eight::new(bytes.add(4 * part * PANEL), bytes.add((8 + 2 * part) * PANEL));
+                let scales = Eight::new(sixes.add(4 * part * PANEL), sixes.add((8 + 2 * part) * PANEL));
                 for (g, out) in out[4 * part..4 * part + 4].iter_mut().enumerate() {
                     out.scale = d;
                     for half in 0..2 {
-                        out.inner[half] = less(scales.number(2 * g + half), 32);
-                        out.min[half] = times(d4, out.inner[half]);
+                        out.inner[half] = twice(_mm_sub_epi8(bytes(scales.at(2 * g + half)), _mm_set1_epi8(32)));
+                        let [a, b] = out.inner[half];
+                        out.min[half] = times(d4, [_mm256_srai_epi32::<16>(a), _mm256_srai_epi32::<16>(b)]);
                     }
                 }
             }
@@ -207,19 +235,19 @@ pub(in crate::kernels) struct Nibbles;
 impl Header for Nibbles {
     const BYTES: usize = 2 * HALVES + 16 * PANEL;
     const MIN: Min = Min::Halves;
-    const HALVED: bool = true;
+    const INNER: Inner = Inner::Halves;
 
     #[inline(always)]
     unsafe fn factors(p: *const u8, out: &mut [Factors]) {
         // SAFETY: passed on to the caller.
         unsafe {
-            let (d, dmin, bytes) = (halves(p), halves(p.add(HALVES)), p.add(2 * HALVES));
+            let (d, dmin, both) = (halves(p), halves(p.add(HALVES)), p.add(2 * HALVES));
             for (g, out) in out.iter_mut().enumerate() {
                 out.scale = d;
                 for half in 0..2 {
-                    let [a, b] = unsigned(bytes.add((2 * g + half) * PANEL));
-                    let low = _mm256_set1_epi32(15);
-                    out.inner[half] = [_mm256_and_si256(a, low), _mm256_and_si256(b, low)];
+                    let both = both.add((2 * g + half) * PANEL);
+                    let [a, b] = unsigned(both);
+                    out.inner[half] = twice(_mm_and_si128(bytes(both), _mm_set1_epi8(15)));
                     out.min[half] = times(dmin, [_mm256_srli_epi32::<4>(a), _mm256_srli_epi32::<4>(b)]);
                 }
             }
@@ -232,17 +260,17 @@ pub(in crate::kernels) struct Signed;
 
 impl Header for Signed {
     const BYTES: usize = HALVES + 16 * PANEL;
-    const HALVED: bool = true;
+    const INNER: Inner = Inner::Halves;
 
     #[inline(always)]
     unsafe fn factors(p: *const u8, out: &mut [Factors]) {
         // SAFETY: passed on to the caller.
         unsafe {
-            let (d, bytes) = (halves(p), p.add(HALVES));
+            let (d, scales) = (halves(p), p.add(HALVES));
             for (g, out) in out.iter_mut().enumerate() {
                 out.scale = d;
                 for half in 0..2 {
-                    out.inner[half] = signed(bytes.add((2 * g + half) * PANEL));
+                    out.inner[half] = twice(bytes(scales.add((2 * g + half) * PANEL)));
                 }
             }
         }

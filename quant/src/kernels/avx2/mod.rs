@@ -1,20 +1,23 @@
 //! The table for x86 with AVX2, FMA and f16 conversion: integer tiles over R16 panels, f32 tiles for the rest.
 //!
 //! [`tile`] is the skeleton, [`sums`] the integer products of a group over the steps of [`dot`]; a format is an
-//! entry in [`formats`], put together from [`headers`] and [`planes`]. AVX-VNNI's table shares all but the steps.
+//! entry in [`records`], put together from [`headers`] and [`planes`]. AVX-VNNI's table shares all but the steps.
 
+mod acts;
 pub(super) mod dot;
-pub(super) mod formats;
+mod fold;
+pub(super) mod format;
 mod headers;
 mod lanes;
 mod planes;
+pub(super) mod records;
 mod simd;
 mod sums;
 pub(super) mod tile;
 
 pub(super) use simd::Avx2;
 
-use crate::kernels::Kernels;
+use crate::kernels::{Kernels, VectorOps};
 use std::arch::x86_64::{
     __m128i, _MM_FROUND_TO_NEAREST_INT, _mm_loadu_si128, _mm_storeu_si128, _mm256_cvtph_ps, _mm256_cvtps_ph,
     _mm256_loadu_ps, _mm256_storeu_ps,
@@ -39,8 +42,14 @@ crate::quantize::lanes::encoder!(enable = "avx2,fma,f16c", lanes = lanes::Avx2La
 pub(crate) static TABLE: Kernels = AVX2;
 
 /// The same, for tables that improve on it.
-pub(super) const AVX2: Kernels =
-    Kernels { name: "avx2", supported: crate::isa::has_avx2, cell, rows_cell: cell_f32, vector: vector::OPS, encode };
+pub(super) const AVX2: Kernels = Kernels {
+    name: "avx2",
+    supported: crate::isa::has_avx2,
+    cell,
+    rows_cell: cell_f32,
+    vector: VectorOps { quantize_q8: acts::quantize_q8, quantize_q16: acts::quantize_q16, ..vector::OPS },
+    encode,
+};
 
 /// A table's integer tiles, instantiated for one instruction set as a function `cell(DType) -> Cell`; formats that are not
 /// listed have f32 tiles.
@@ -58,7 +67,7 @@ macro_rules! integer_tiles {
         }
 
         fn cell(dtype: crate::DType) -> crate::kernels::Cell {
-            use crate::kernels::avx2::tile::acts;
+            use crate::kernels::avx2::format::acts;
             let (acts, tile): (crate::acts::ActKinds, crate::kernels::TileFn) = match dtype {
                 $(crate::DType::$dtype => (acts::<$format>(), tiles::$dtype),)*
                 _ => return crate::kernels::avx2::cell_f32(dtype),
@@ -72,18 +81,18 @@ pub(super) use integer_tiles;
 integer_tiles!(
     enable = "avx2,fma,f16c",
     dot = dot::Maddubs,
-    Q4_0 => formats::Q4_0,
-    Q4_1 => formats::Q4_1,
-    Q5_0 => formats::Q5_0,
-    Q5_1 => formats::Q5_1,
-    Q8_0 => formats::Q8_0,
-    Q2_K => formats::Q2K,
-    Q3_K => formats::Q3K,
-    Q4_K => formats::Q4K,
-    Q5_K => formats::Q5K,
-    Q6_K => formats::Q6K,
-    IQ4_NL => formats::Iq4Nl<0>,
-    IQ4_XS => formats::Iq4Xs<0>,
+    Q4_0 => records::Q4_0,
+    Q4_1 => records::Q4_1,
+    Q5_0 => records::Q5_0,
+    Q5_1 => records::Q5_1,
+    Q8_0 => records::Q8_0,
+    Q2_K => records::Q2K,
+    Q3_K => records::Q3K,
+    Q4_K => records::Q4K<true>,
+    Q5_K => records::Q5K<true>,
+    Q6_K => records::Q6K,
+    IQ4_NL => records::Iq4Nl<0>,
+    IQ4_XS => records::Iq4Xs<0>,
 );
 
 #[target_feature(enable = "avx2,fma,f16c")]

@@ -1,6 +1,6 @@
 //! Planes of codes: how the codes of a group come out of its lines. Each type's name is the bits of its codes.
 
-use super::tile::{Codes, Pair};
+use super::format::{Codes, Pair};
 use crate::formats::iq4_nl::VALUES;
 use crate::panel::LINE;
 use std::arch::x86_64::*;
@@ -11,7 +11,7 @@ pub(in crate::kernels) trait Planes {
     const CODES: Codes;
     /// Lines of a group.
     const LINES: usize;
-    /// The quads `2 * i` and `2 * i + 1` of the group at `p`, as [`super::tile::Format::codes`] gives them.
+    /// The quads `2 * i` and `2 * i + 1` of the group at `p`, as [`super::format::Format::codes`] gives them.
     ///
     /// # Safety
     /// The group's lines are readable at `p`; AVX2.

@@ -2,8 +2,8 @@
 //!
 //! Both ways give the same integers, so it does not matter which one a result came by.
 
-use super::dot::{Dot, twice};
-use super::tile::{Codes, Factors, Format, GROUPS, Pair};
+use super::dot::Dot;
+use super::format::{Codes, Factors, Format, GROUPS, Inner, Pair};
 use crate::acts::ActRow;
 use std::arch::x86_64::*;
 use std::marker::PhantomData;
@@ -113,8 +113,8 @@ pub(super) unsafe fn unpack<F: Format>(panel: *const u8, g: usize, factors: &Fac
                                 if let Codes::Centered = F::CODES {
                                     words = _mm256_sub_epi16(words, _mm256_set1_epi16(32));
                                 }
-                                out.codes[4 * q + 2 * j + h] = if F::HALVED {
-                                    _mm256_mullo_epi16(words, twice(factors.inner[i / 2][h]))
+                                out.codes[4 * q + 2 * j + h] = if F::INNER == Inner::Halves {
+                                    _mm256_mullo_epi16(words, factors.inner[i / 2][h])
                                 } else {
                                     words
                                 };
@@ -143,7 +143,7 @@ pub(super) unsafe fn live<F: Format, D: Dot, const N: usize>(
             Codes::Wide | Codes::Centered => {
                 let mut total = [[_mm256_setzero_si256(); 2]; N];
                 for half in 0..2 {
-                    let mut sums = if F::HALVED { [[_mm256_setzero_si256(); 2]; N] } else { total };
+                    let mut sums = if F::INNER == Inner::Halves { [[_mm256_setzero_si256(); 2]; N] } else { total };
                     if let Codes::Centered = F::CODES {
                         for n in 0..N {
                             sums[n] = [_mm256_set1_epi32(centers[n][2 * (g % GROUPS) + half]); 2];
@@ -158,10 +158,11 @@ pub(super) unsafe fn live<F: Format, D: Dot, const N: usize>(
                             }
                         }
                     }
-                    if F::HALVED {
+                    if F::INNER == Inner::Halves {
                         for n in 0..N {
                             for h in 0..2 {
-                                let scaled = _mm256_mullo_epi32(sums[n][h], factors.inner[half][h]);
+                                let scaled =
+                                    _mm256_mullo_epi32(sums[n][h], _mm256_srai_epi32::<16>(factors.inner[half][h]));
                                 total[n][h] = _mm256_add_epi32(total[n][h], scaled);
                             }
                         }
@@ -257,7 +258,7 @@ unsafe fn narrow<F: Format, D: Dot, const N: usize>(
 ) -> [Pair<__m256i>; N] {
     let Codes::Narrow(bits) = F::CODES else { unreachable!() };
     // Pairs of quads that are added up before they are scaled or become 32 bits.
-    let part = if F::HALVED { 2 } else { D::quads(bits) / 2 };
+    let part = if F::INNER == Inner::Halves { 2 } else { D::quads(bits) / 2 };
     // SAFETY: group g is inside the rows, by the caller; the rest are register operations of its ISA.
     unsafe {
         let mut total = [[_mm256_setzero_si256(); 2]; N];
@@ -275,10 +276,10 @@ unsafe fn narrow<F: Format, D: Dot, const N: usize>(
             }
             for n in 0..N {
                 for h in 0..2 {
-                    let sum = if F::HALVED {
-                        D::scaled(sums[n][h], factors.inner[first / 2][h])
-                    } else {
-                        D::finish(sums[n][h])
+                    let sum = match F::INNER {
+                        Inner::None => D::finish(sums[n][h]),
+                        Inner::Groups => D::scaled(sums[n][h], factors.inner[0][h]),
+                        Inner::Halves => D::scaled(sums[n][h], factors.inner[first / 2][h]),
                     };
                     total[n][h] = _mm256_add_epi32(total[n][h], sum);
                 }

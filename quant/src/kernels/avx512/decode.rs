@@ -118,7 +118,7 @@ pub(super) unsafe fn widened(quads: [__m512i; 8]) -> [__m512i; 16] {
     unsafe {
         vectors!(16, V => {
             let quad = quads[V / 2];
-            _mm512_srai_epi16::<8>(if V % 2 == 0 { _mm512_slli_epi16::<8>(quad) } else { quad })
+            _mm512_srai_epi16::<8>(if V.is_multiple_of(2) { _mm512_slli_epi16::<8>(quad) } else { quad })
         })
     }
 }

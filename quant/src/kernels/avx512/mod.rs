@@ -3,18 +3,22 @@
 //! Tiles for quantized rows that are not in panels, and row operations, are the shared bodies compiled for this ISA;
 //! conversions of halves are AVX2's. To add a format: its `Decode` in `small` or `supers`, and a line in the list.
 
+mod acts;
 mod decode;
 mod float;
 mod group;
 mod lanes;
 mod simd;
-mod small;
-mod supers;
+pub(super) mod small;
+pub(super) mod supers;
 mod tile;
+
+pub(super) use group::Floats;
+pub(super) use tile::Decode;
 
 use crate::acts::ActKinds;
 use crate::formats::DType;
-use crate::kernels::{Cell, Kernels, Tile, TileFn};
+use crate::kernels::{Cell, Kernels, Tile, TileFn, VectorOps};
 use crate::panel::Layout;
 
 super::body::vector_ops!(
@@ -33,8 +37,17 @@ super::tile_f32::f32_tiles!(
 crate::quantize::lanes::encoder!(enable = "avx512f,avx512bw,avx512vl,avx512vnni", lanes = lanes::Avx512Lanes);
 
 /// The AVX-512 table.
-pub(crate) static TABLE: Kernels =
-    Kernels { name: "avx512", supported: crate::isa::has_avx512, cell, rows_cell, vector: vector::OPS, encode };
+pub(crate) static TABLE: Kernels = AVX512;
+
+/// The same, for tables that improve on it.
+pub(super) const AVX512: Kernels = Kernels {
+    name: "avx512",
+    supported: crate::isa::has_avx512,
+    cell,
+    rows_cell,
+    vector: VectorOps { quantize_q8: acts::quantize_q8, quantize_q16: acts::quantize_q16, ..vector::OPS },
+    encode,
+};
 
 /// Tiles of the formats in panels, and `fn panels(DType) -> Option<(activations, tile)>`.
 macro_rules! integers {

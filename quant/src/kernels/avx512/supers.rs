@@ -27,7 +27,7 @@ unsafe fn scale_min(record: *const u8, g: usize) -> ([__m512; 1], [__m512; 1]) {
 }
 
 /// Codes below 16.
-pub(super) struct Q4K;
+pub(in crate::kernels) struct Q4K;
 
 impl Decode for Q4K {
     type Group = Narrow<1, 1>;
@@ -45,7 +45,7 @@ impl Decode for Q4K {
 }
 
 /// Codes below 32.
-pub(super) struct Q5K;
+pub(in crate::kernels) struct Q5K;
 
 impl Decode for Q5K {
     type Group = Narrow<1, 1>;
@@ -63,7 +63,7 @@ impl Decode for Q5K {
 }
 
 /// Values of IQ4_NL's table, scales around 32.
-pub(super) struct Iq4Xs;
+pub(in crate::kernels) struct Iq4Xs;
 
 impl Decode for Iq4Xs {
     type Group = Narrow<1, 1>;
@@ -85,7 +85,7 @@ impl Decode for Iq4Xs {
 
 /// Codes below 4 with a scale and a minimum for each 16. Code times scale fits a byte (3 * 15), so a group has one
 /// integer sum: the products come out of a table with four entries for each of a 128-bit lane's four rows.
-pub(super) struct Q2K;
+pub(in crate::kernels) struct Q2K;
 
 impl Decode for Q2K {
     type Group = Narrow<1, 2>;
@@ -97,8 +97,9 @@ impl Decode for Q2K {
         unsafe {
             let (record, g) = place::<Self>(panel, g);
             let (d, dmin, nibble) = (halves(record), halves(record.add(HALVES)), _mm512_set1_epi32(15));
-            let parts: [__m512i; 2] = std::array::from_fn(|h| bytes(record.add(2 * HALVES + (2 * g + h) * PANEL)));
-            let tables = parts.map(|s| _mm512_mullo_epi32(_mm512_and_si512(s, nibble), _mm512_set1_epi32(0x0302_0100)));
+            let parts = vectors!(2, H => bytes(record.add(2 * HALVES + (2 * g + H) * PANEL)));
+            let steps = _mm512_set1_epi32(0x0302_0100);
+            let tables = vectors!(2, H => _mm512_mullo_epi32(_mm512_and_si512(parts[H], nibble), steps));
             let row = _mm512_set4_epi32(0x0c0c_0c0c, 0x0808_0808, 0x0404_0404, 0);
             let codes = twos(record.add(2 * HALVES + 16 * PANEL + g * 2 * LINE), 0);
             Narrow {
@@ -111,7 +112,7 @@ impl Decode for Q2K {
 }
 
 /// Codes below 8 around 4, with a scale around 32 for each 16.
-pub(super) struct Q3K;
+pub(in crate::kernels) struct Q3K;
 
 impl Decode for Q3K {
     type Group = Narrow<2, 2>;
@@ -136,7 +137,7 @@ impl Decode for Q3K {
 
 /// Codes below 64 around 32, a signed byte as scale for each 16. Code times scale fits 16 bits (32 * 128), and
 /// a group's 32 products with the wide activations 31 (32 * 32 * 128 * 8191).
-pub(super) struct Q6K;
+pub(in crate::kernels) struct Q6K;
 
 /// 16 signed bytes, one per row, in both 16-bit halves of the row's lane.
 #[inline(always)]
@@ -163,7 +164,7 @@ impl Decode for Q6K {
             let (byte, center) = (_mm512_set1_epi16(0xff), _mm512_set1_epi16(32));
             let codes = vectors!(16, V => {
                 let quad = codes[V / 2];
-                let pair = if V % 2 == 0 { _mm512_and_si512(quad, byte) } else { _mm512_srli_epi16::<8>(quad) };
+                let pair = if V.is_multiple_of(2) { _mm512_and_si512(quad, byte) } else { _mm512_srli_epi16::<8>(quad) };
                 _mm512_mullo_epi16(_mm512_sub_epi16(pair, center), scales[V / 8])
             });
             Wide { codes, scale: halves(record) }

@@ -16,9 +16,9 @@
 //! What `sums += group * activations` is, `group.rs` says. Tricks: a vector is a line of the panel, so a lane is a row
 //! and nothing is ever summed across lanes; a VNNI instruction multiplies a line by a broadcast quad (8-bit) or pair
 //! (16-bit) and adds to 32-bit sums, with no step between; two panels times six rows are twelve chains of additions,
-//! which hide the latency of five cycles, and three quarters of the vector loads are spared: each line meets six
-//! activations, each activation two lines. A panel is one stream of bytes; yet the prefetcher of the processor
-//! gives up at each border of 4 KiB and learns only then, so tiles that wait for memory ask in advance.
+//! which hide the latency of five cycles, and need two loads for three products, where one panel needs one each. A panel
+//! is one stream of bytes; yet the prefetcher of the processor gives up at each border of 4 KiB, so tiles that wait for
+//! memory ask in advance.
 //!
 //! A (weight row, activation row) pair sees the same operations in the same order whatever the block it is in: all
 //! paths are instances of one `Fold::fold`, over the groups in order.
@@ -39,7 +39,7 @@ const BLOCK: usize = 16;
 const AHEAD: usize = 4096;
 
 /// A format's half of the tile.
-pub(super) trait Decode {
+pub(in crate::kernels) trait Decode {
     /// How its weights look unpacked.
     type Group: Fold;
     /// Bytes of a group of 32 weights of 16 rows: its share of a record.

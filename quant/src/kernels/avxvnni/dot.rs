@@ -26,7 +26,7 @@ impl Dot for Vnni {
 
     #[inline(always)]
     unsafe fn scaled(sum: __m256i, by: __m256i) -> __m256i {
-        // The upper words of `by` are cleared, so the product is that of the lower ones.
+        // Without the upper words of `by`, the product is that of the lower ones.
         // SAFETY: the caller has the instruction set.
         unsafe { _mm256_madd_epi16(sum, _mm256_and_si256(by, _mm256_set1_epi32(0xffff))) }
     }

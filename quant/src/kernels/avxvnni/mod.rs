@@ -4,7 +4,7 @@
 
 mod dot;
 
-use super::avx2::{self, formats};
+use super::avx2::{self, records};
 use crate::kernels::Kernels;
 
 /// The AVX-VNNI table.
@@ -13,16 +13,16 @@ pub(crate) static TABLE: Kernels = Kernels { name: "avxvnni", supported: crate::
 avx2::integer_tiles!(
     enable = "avx2,fma,f16c,avxvnni",
     dot = super::dot::Vnni,
-    Q4_0 => formats::Q4_0,
-    Q4_1 => formats::Q4_1,
-    Q5_0 => formats::Q5_0,
-    Q5_1 => formats::Q5_1,
-    Q8_0 => formats::Q8_0,
-    Q2_K => formats::Q2K,
-    Q3_K => formats::Q3K,
-    Q4_K => formats::Q4K,
-    Q5_K => formats::Q5K,
-    Q6_K => formats::Q6K,
-    IQ4_NL => formats::Iq4Nl<128>,
-    IQ4_XS => formats::Iq4Xs<128>,
+    Q4_0 => records::Q4_0,
+    Q4_1 => records::Q4_1,
+    Q5_0 => records::Q5_0,
+    Q5_1 => records::Q5_1,
+    Q8_0 => records::Q8_0,
+    Q2_K => records::Q2K,
+    Q3_K => records::Q3K,
+    Q4_K => records::Q4K<false>,
+    Q5_K => records::Q5K<false>,
+    Q6_K => records::Q6K,
+    IQ4_NL => records::Iq4Nl<128>,
+    IQ4_XS => records::Iq4Xs<128>,
 );

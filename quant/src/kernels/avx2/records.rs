@@ -2,9 +2,9 @@
 //!
 //! This is the table of [`crate::panel`] again, in types.
 
+use super::format::{Codes, Factors, Format, Inner, Min, Pair};
 use super::headers::{Header, Nibbles, One, Signed, Sixes, SixesCentered, SixesOffset, Two};
 use super::planes::{Eight, Five, Four, Planes, Six, Table, Three, Twos};
-use super::tile::{Codes, Factors, Format, Min, Pair};
 use crate::panel::LINE;
 use std::arch::x86_64::*;
 use std::marker::PhantomData;
@@ -19,8 +19,10 @@ pub(in crate::kernels) type Q5_1 = Record<Two, Five, 1>;
 pub(in crate::kernels) type Q8_0 = Record<One<0>, Eight, 1>;
 pub(in crate::kernels) type Q2K = Record<Nibbles, Twos, 8>;
 pub(in crate::kernels) type Q3K = Record<SixesCentered, Three, 8>;
-pub(in crate::kernels) type Q4K = Record<Sixes, Four, 8>;
-pub(in crate::kernels) type Q5K = Record<Sixes, Five, 8>;
+/// INNER: whether sums are scaled as integers, where that costs nothing.
+pub(in crate::kernels) type Q4K<const INNER: bool> = Record<Sixes<INNER>, Four, 8>;
+/// As [`Q4K`].
+pub(in crate::kernels) type Q5K<const INNER: bool> = Record<Sixes<INNER>, Five, 8>;
 pub(in crate::kernels) type Q6K = Record<Signed, Six, 8>;
 /// The values of the codes are signed bytes, which meet the wide activations; or the same plus 128 and the narrow ones.
 pub(in crate::kernels) type Iq4Nl<const PLUS: u8> = Record<One<PLUS>, Table<PLUS>, 1>;
@@ -35,7 +37,7 @@ impl<H: Header, P: Planes, const GROUPS: usize> Record<H, P, GROUPS> {
 impl<H: Header, P: Planes, const GROUPS: usize> Format for Record<H, P, GROUPS> {
     const CODES: Codes = P::CODES;
     const MIN: Min = H::MIN;
-    const HALVED: bool = H::HALVED;
+    const INNER: Inner = H::INNER;
     const GROUP_BYTES: usize = Self::BYTES / GROUPS;
 
     #[inline(always)]
