@@ -36,7 +36,7 @@ const SHARE: usize = 6;
 /// Groups that are unpacked at once in `sweep`.
 const BLOCK: usize = 16;
 /// How far ahead of its use `few` asks for a panel's bytes.
-const AHEAD: usize = 4096;
+const AHEAD: usize = 8192;
 
 /// A format's half of the tile.
 pub(in crate::kernels) trait Decode {
