@@ -42,14 +42,9 @@ fn prompts_generation_both_and_several_sequences() {
     }
 }
 
-/// The widest instruction set here that has peaks; AMX has none yet.
-fn widest_with_peaks() -> &'static str {
-    lapwing_quant::kernels::available().map(|k| k.name).find(|name| *name != "amx").expect("scalar at least")
-}
-
 #[test]
 fn shares_are_of_limits_measured_in_the_same_run() {
-    let all = records("dense-mixed.gguf", &["-p", "16", "-n", "4", "--isa", widest_with_peaks()]);
+    let all = records("dense-mixed.gguf", &["-p", "16", "-n", "4"]);
     let (prompt, generated) = (&all[0], &all[1]);
     for record in [prompt, generated] {
         assert!(figure(record, "memory_bandwidth") > 0.0 && figure(record, "peak_f32") > 0.0);

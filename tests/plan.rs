@@ -95,7 +95,20 @@ fn cpus_can_be_chosen() {
         assert_eq!(code, Some(0), "{said}");
         assert!(said.contains("1 threads"), "{flags:?}: {said}");
     }
+    let bench = ["bench", "-m", &model(), "-p", "0", "-n", "1", "-r", "1", "--no-limits", "-o", "json", "-Cr", "0"];
+    let (code, out, said) = lapwing(home.path(), &bench);
+    let measured: Value = serde_json::from_str(&out).expect("JSON");
+    assert!(code == Some(0) && measured[0]["n_threads"] == 1, "{said}");
     for flags in [["--cpu-range", "16000"], ["-C", "0"], ["--cpu-range", "x"]] {
         assert_eq!(run(&flags).0, Some(2), "{flags:?}");
     }
+}
+
+/// Where models are taken, they are taken from the hub, too.
+#[test]
+fn bench_knows_the_hub() {
+    let home = tempfile::tempdir().expect("a folder");
+    let (code, _, said) = lapwing(home.path(), &["bench", "-hf", "nobody/nothing:Q8_0", "--offline"]);
+    assert!(code != Some(0) && said.contains("nobody/nothing"), "{said}");
+    assert_eq!(lapwing(home.path(), &["bench", "-hf", "nobody/nothing", "-m", &model()]).0, Some(2));
 }

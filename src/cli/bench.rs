@@ -11,7 +11,7 @@ mod record;
 mod report;
 
 use super::hub_args::HubArgs;
-use super::model_args::{ComputeArgs, ContextArgs, FileArgs, ModelArgs};
+use super::model_args::{ComputeArgs, ContextArgs, CoreArgs, FileArgs, ModelArgs};
 use super::{Outcome, output};
 use crate::error::{Error, Result};
 use clap::Args;
@@ -21,7 +21,7 @@ use measure::Test;
 use model_name::ModelName;
 use record::{Record, Setting};
 use report::{Format, Report};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Tokens of one test: a prompt, then generated ones; either may be 0, not both.
@@ -88,6 +88,10 @@ pub struct BenchArgs {
     #[arg(long)]
     no_pin: bool,
     #[command(flatten)]
+    only: CoreArgs,
+    #[command(flatten)]
+    hub: HubArgs,
+    #[command(flatten)]
     context: ContextArgs,
     /// Say what is done and how fast.
     #[arg(short, long)]
@@ -99,7 +103,7 @@ pub fn bench(args: &BenchArgs) -> Outcome {
     let tests = args.tests()?;
     let threads = match &args.threads {
         Some(List(list)) => list.clone(),
-        None => vec![cores::default_threads(&cores::detect())],
+        None => vec![cores::default_threads(&args.model_args(Path::new("")).compute.cores()?)],
     };
     if let Some(most) = threads.iter().find(|&&t| t > 1024) {
         return Err(Error::usage(format!("{most} threads are not between 1 and 1024")).into());
@@ -159,12 +163,12 @@ impl BenchArgs {
         })
     }
 
-    fn model_args(&self, path: &std::path::Path) -> ModelArgs {
+    fn model_args(&self, path: &Path) -> ModelArgs {
         ModelArgs {
             file: FileArgs {
                 model: Some(path.to_path_buf()),
                 override_kv: self.override_kv.clone(),
-                hub: HubArgs::default(),
+                hub: self.hub.clone(),
             },
             compute: ComputeArgs {
                 threads: None,
@@ -172,8 +176,7 @@ impl BenchArgs {
                 isa: self.isa.clone(),
                 no_repack: self.no_repack,
                 no_pin: self.no_pin,
-                cpu_mask: None,
-                cpu_range: None,
+                only: self.only.clone(),
             },
             context: self.context.clone(),
             verbose: self.verbose,

@@ -73,6 +73,14 @@ pub struct ComputeArgs {
     /// Do not pin threads to cores.
     #[arg(long)]
     pub no_pin: bool,
+    /// Where to compute.
+    #[command(flatten)]
+    pub only: CoreArgs,
+}
+
+/// Which cores to use.
+#[derive(Args, Clone, Debug, Default)]
+pub struct CoreArgs {
     /// Use only these CPUs: hexadecimal, bit 0 is CPU 0. Also -C.
     #[arg(short = 'C', long, value_name = "MASK", value_parser = cpu_mask, conflicts_with = "cpu_range")]
     pub cpu_mask: Option<Cpus>,
@@ -101,12 +109,17 @@ fn threads(text: &str) -> std::result::Result<usize, String> {
     }
 }
 
+impl CoreArgs {
+    fn chosen(&self) -> Option<&Cpus> {
+        self.cpu_mask.as_ref().or(self.cpu_range.as_ref())
+    }
+}
+
 impl ComputeArgs {
     /// Keeps all threads that are yet to be started to the chosen cores, if some were chosen; says so where the system
     /// cannot.
     pub fn hold(&self, cores: &Cores) {
-        let chosen = self.cpu_mask.is_some() || self.cpu_range.is_some();
-        if chosen && !cores::hold(&cores.all_physical) {
+        if self.only.chosen().is_some() && !cores::hold(&cores.all_physical) {
             output::warn(
                 "this system cannot keep threads to chosen CPUs: only as many threads as chosen CPUs are used",
             );
@@ -127,7 +140,7 @@ impl ComputeArgs {
     /// When none of the chosen ones may be used.
     pub fn cores(&self) -> Result<Cores> {
         let cores = cores::detect();
-        let Some(Cpus(chosen)) = self.cpu_mask.as_ref().or(self.cpu_range.as_ref()) else { return Ok(cores) };
+        let Some(Cpus(chosen)) = self.only.chosen() else { return Ok(cores) };
         let only = cores.only(chosen, &cores::is_allowed).ok_or_else(|| {
             Error::usage("--cpu-mask and --cpu-range: this process may use none of these CPUs; see `lapwing isa`")
         })?;
