@@ -12,6 +12,7 @@ mod halves;
 pub(crate) mod page;
 #[cfg(target_arch = "x86_64")]
 mod pairs;
+pub(crate) mod peak;
 mod scalar;
 mod simd;
 mod tile_f32;

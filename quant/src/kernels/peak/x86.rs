@@ -1,6 +1,6 @@
 //! The loops of x86. The sums of f32 stay at one, those of integers may wrap: only their time counts.
 
-use crate::probe::peaks::chains;
+use crate::kernels::peak::chains;
 use std::arch::x86_64::*;
 
 chains!(

@@ -1,6 +1,6 @@
 //! The loops of 64-bit Arm. The sums of f32 stay at one, those of integers may wrap: only their time counts.
 
-use crate::probe::peaks::chains;
+use crate::kernels::peak::chains;
 use std::arch::aarch64::*;
 use std::arch::asm;
 
