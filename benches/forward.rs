@@ -20,7 +20,7 @@ use lapwing::model::rope::RopeFlags;
 use lapwing::sample::{Params, Rng, Sampler, Settings, Vocab};
 use lapwing::tokenizer::Specials;
 use lapwing_quant::attend::{self, Heads, KvType, PAGE, Places, Plane, QuerySpan};
-use lapwing_quant::kernels;
+use lapwing_quant::kernels::{self, Kernels};
 use lapwing_quant::threads::Pool;
 use std::hint::black_box;
 use std::path::Path;
@@ -35,7 +35,12 @@ fn values(seed: u64, n: usize) -> Vec<f32> {
 fn attention(c: &mut Criterion) {
     let heads = Heads { n_heads: 16, n_kv_heads: 8, head_dim: 128 };
     let pool = Pool::new(1, &[]).expect("a thread");
-    let kernels = kernels::best();
+    for kernels in kernels::available().filter(|k| k.name != "scalar") {
+        attention_of(c, kernels, heads, &pool);
+    }
+}
+
+fn attention_of(c: &mut Criterion, kernels: &'static Kernels, heads: Heads, pool: &Pool) {
     let width = heads.n_heads * heads.head_dim;
     for (name, dtype) in KvType::ALL {
         for depth in [512usize, 4096] {
@@ -97,10 +102,20 @@ fn fixture(name: &str) -> Arc<Gguf> {
     Gguf::open(&path, &OpenOptions::default()).expect("a committed model")
 }
 
+/// Qwen3's own vocabulary, where the data sets beside the repository are; else only the small one of a fixture.
 fn tokenizer(c: &mut Criterion) {
-    let tokenizer = model_args::tokenizer(&fixture("dense-bf16.gguf")).expect("a sound vocabulary");
+    tokenizer_of(c, "fixture", &fixture("dense-bf16.gguf"));
+    let real = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/vocab-qwen2.gguf");
+    match Gguf::open(&real, &OpenOptions::default()) {
+        Ok(gguf) => tokenizer_of(c, "qwen", &gguf),
+        Err(e) => eprintln!("SKIPPED tokenize/qwen: {e}"),
+    }
+}
+
+fn tokenizer_of(c: &mut Criterion, name: &str, gguf: &Gguf) {
+    let tokenizer = model_args::tokenizer(gguf).expect("a sound vocabulary");
     let line = "The lapwing's call (\u{201c}pee-wit\u{201d}) costs nothing: 12,345 of them, \u{00fc}ber 90 % in \u{6771}\u{4eac}.\n";
-    let mut group = c.benchmark_group("tokenize/fixture");
+    let mut group = c.benchmark_group(format!("tokenize/{name}"));
     for lines in [1, 1000] {
         let text = line.repeat(lines);
         group.throughput(Throughput::Bytes(text.len() as u64));

@@ -3,9 +3,9 @@
 //!     cargo bench --bench kernels -- --save-baseline before
 //!     cargo bench --bench kernels -- --baseline before [FILTER]
 //!
-//! Names are `product/FORMAT/ISA/ROWSxCOLS/n=N`, `vector/OP/ISA/N` and `quantize/FORMAT/ISA/N`. For n = 1 and 4 (rows of
-//! generated tokens) the rate is that of the weights, in bytes per second; for n = 32 (prompt rows) one element is one
-//! multiply-add. What is quantized is BF16, and the rate that of its bytes.
+//! Names are `product/FORMAT/ISA/ROWSxCOLS/n=N`, `vector/OP/ISA/N` and `quantize/FORMAT/ISA/N`. For n = 1, 4 and 8 (rows
+//! of generated tokens) the rate is that of the weights, in bytes per second; for n = 32 (prompt rows) one element is
+//! one multiply-add. What is quantized is BF16, and the rate that of its bytes.
 
 #![allow(missing_docs, reason = "criterion's macro writes a public function without any")]
 
@@ -56,7 +56,7 @@ fn products(c: &mut Criterion) {
             let mut weight = random_weight(dtype, rows, cols, kernels);
             pool.enter(1, |team| weight.repack(team)).expect("memory for a small matrix");
             let mut group = c.benchmark_group(format!("product/{}/{}", dtype.name(), kernels.name));
-            for n in [1, 4, 32] {
+            for n in [1, 4, 8, 32] {
                 let mut acts = Acts::new(cols, weight.acts(), kernels);
                 pool.enter(1, |team| {
                     acts.fill(

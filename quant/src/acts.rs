@@ -10,11 +10,15 @@
 //! Products with a group's weights are summed exactly in 32-bit integers; 14 bits leave room for Q6_K's inner scales.
 //! The four codes of a quad are stored in the order 0, 2, 1, 3 in the wide form, as tiles take bytes apart.
 //!
+//! Formats of four and five bits in blocks of 32 are met with 8-bit codes, too; but for the weights of a model through
+//! which most of the error comes, these have a second row of codes for what the first ones leave over.
+//!
 //! A matrix unit reads prompt rows as bf16. Where that form is wanted, prompt rows have it instead of the integers, and
 //! generated rows have the integers only.
 
 use crate::kernels::Kernels;
 use crate::threads::{SharedMut, Team};
+use std::cell::RefCell;
 
 /// Values per scale of the int8 form.
 pub const GROUP: usize = 32;
@@ -28,13 +32,20 @@ pub struct ActKinds {
     pub q16: bool,
     /// bfloat16, for prompt rows, in place of the integers.
     pub bf16: bool,
+    /// 8-bit codes of what the 8-bit codes leave over, for weights that need more than 8 bits of their inputs.
+    pub rest: bool,
 }
 
 impl ActKinds {
     /// What both sides together need.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
-        Self { q8: self.q8 || other.q8, q16: self.q16 || other.q16, bf16: self.bf16 || other.bf16 }
+        Self {
+            q8: self.q8 || other.q8,
+            q16: self.q16 || other.q16,
+            bf16: self.bf16 || other.bf16,
+            rest: self.rest || other.rest,
+        }
     }
 }
 
@@ -52,6 +63,8 @@ pub struct ActRow<'a> {
     pub q8: Codes<'a, i8>,
     /// The wide form.
     pub q16: Codes<'a, i16>,
+    /// The narrow form of `x` less the narrow form: with it, a row has 16 bits in two rows of 8.
+    pub rest: Codes<'a, i8>,
     /// `[k]` bfloat16, 2 bytes each, at a multiple of 64 bytes; rows of one [`Acts`] lie at one distance.
     pub bf16: &'a [u8],
 }
@@ -63,7 +76,10 @@ impl ActRow<'_> {
         let bf16 = kinds.bf16 && prompt;
         self.x.len() == k
             && has(bf16, self.bf16.len() / 2)
-            && (bf16 || has(kinds.q8, self.q8.codes.len()) && has(kinds.q16, self.q16.codes.len()))
+            && (bf16
+                || has(kinds.q8, self.q8.codes.len())
+                    && has(kinds.q16, self.q16.codes.len())
+                    && has(kinds.rest, self.rest.codes.len()))
     }
 }
 
@@ -178,9 +194,15 @@ pub struct Acts {
     x: Vec<f32>,
     q8: Form<i8>,
     q16: Form<i16>,
+    rest: Form<i8>,
     bf16: Vec<Line>,
     /// Role of each row: whether it is a prompt's.
     prompt: Vec<bool>,
+}
+
+thread_local! {
+    /// What a row's 8-bit codes leave over.
+    static LEFT: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A cache line of bf16 values.
@@ -223,6 +245,7 @@ impl Acts {
             x: Vec::new(),
             q8: Form::EMPTY,
             q16: Form::EMPTY,
+            rest: Form::EMPTY,
             bf16: Vec::new(),
             prompt: Vec::new(),
         }
@@ -262,12 +285,15 @@ impl Acts {
         if self.kinds.q16 {
             self.q16.resize(n, self.k);
         }
+        if self.kinds.rest {
+            self.rest.resize(n, self.k);
+        }
         if self.kinds.bf16 {
             self.bf16.resize(n * line_stride(self.k), Line([0; 64]));
         }
         let (k, kinds, vector, prompt) = (self.k, self.kinds, &self.kernels.vector, &self.prompt);
         let (x, bf16) = (SharedMut::new(&mut self.x), SharedMut::new(&mut self.bf16));
-        let (q8, q16) = (self.q8.shared(), self.q16.shared());
+        let (q8, q16, rest) = (self.q8.shared(), self.q16.shared(), self.rest.shared());
         team.each(n, |i| {
             // SAFETY: each row index is handed out once, and rows do not overlap.
             let row = unsafe { x.slice(i * k..(i + 1) * k) };
@@ -280,6 +306,18 @@ impl Acts {
             if kinds.q8 {
                 // SAFETY: each row index is handed out once.
                 vector.quantize_q8(row, unsafe { q8.row(i, k) });
+            }
+            if kinds.rest {
+                // SAFETY: each row index is handed out once.
+                let (q8, rest) = unsafe { (q8.row(i, k), rest.row(i, k)) };
+                LEFT.with_borrow_mut(|left| {
+                    left.clear();
+                    let groups = row.chunks_exact(GROUP).zip(q8.codes.chunks_exact(GROUP)).zip(&*q8.scales);
+                    left.extend(groups.flat_map(|((x, codes), &scale)| {
+                        x.iter().zip(codes).map(move |(&x, &code)| x - f32::from(code) * scale)
+                    }));
+                    vector.quantize_q8(left, rest);
+                });
             }
             if kinds.q16 {
                 // SAFETY: each row index is handed out once.
@@ -296,6 +334,7 @@ impl Acts {
             x: &self.x[i * self.k..(i + 1) * self.k],
             q8: if self.kinds.q8 && !lines { self.q8.row(i, self.k) } else { NONE8 },
             q16: if self.kinds.q16 && !lines { self.q16.row(i, self.k) } else { NONE16 },
+            rest: if self.kinds.rest && !lines { self.rest.row(i, self.k) } else { NONE8 },
             bf16: if lines { &bytes(&self.bf16[i * line_stride(self.k)..])[..2 * self.k] } else { &[] },
         }
     }

@@ -6,6 +6,7 @@ use crate::formats::{self, DType};
 use crate::kernels::{Cell, Kernels, PANEL, Tile};
 use crate::panel::{self, Layout};
 use crate::threads::{SharedMut, Team};
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -30,6 +31,7 @@ pub struct Weight {
     bytes: Bytes,
     /// Bytes of one file row (also the average bytes of a row in a panel).
     row_bytes: usize,
+    precise: bool,
 }
 
 impl Weight {
@@ -51,7 +53,7 @@ impl Weight {
         if expected != Some(bytes.len()) || rows == 0 || cols == 0 {
             return Err(format!("{rows} x {cols} {} does not fill {} bytes", dtype.name(), bytes.len()));
         }
-        Ok(Self { dtype, rows, cols, cell: kernels.rows_cell(dtype), kernels, bytes, row_bytes })
+        Ok(Self { dtype, rows, cols, cell: kernels.rows_cell(dtype), kernels, bytes, row_bytes, precise: false })
     }
 
     /// Arranges the rows as the table's best cell wants them. Returns the bytes copied; 0 when they stay in place.
@@ -97,6 +99,14 @@ impl Weight {
         Some(first.into_inner()).filter(|&r| r != usize::MAX)
     }
 
+    /// Asks for more than 8 bits of its inputs, where the format's tiles would read 8 and other programs lose no more
+    /// than that: formats with blocks of 32.
+    #[must_use]
+    pub fn precise(mut self) -> Self {
+        self.precise = matches!(self.dtype, DType::Q4_0 | DType::Q4_1 | DType::Q5_0 | DType::Q5_1 | DType::IQ4_NL);
+        self
+    }
+
     /// Rows, the outputs of a product.
     pub fn rows(&self) -> usize {
         self.rows
@@ -114,7 +124,7 @@ impl Weight {
 
     /// The forms of activations that its products read.
     pub fn acts(&self) -> ActKinds {
-        self.cell.acts
+        ActKinds { rest: self.precise && self.cell.acts.q8, ..self.cell.acts }
     }
 
     /// Bytes that one product reads.
@@ -148,6 +158,11 @@ impl Weight {
     }
 }
 
+thread_local! {
+    /// Products with what 8-bit codes leave over.
+    static SUMS: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
 /// Which activation rows a product takes, and where their results go.
 pub enum Rows<'a> {
     /// All of them, in order.
@@ -170,6 +185,8 @@ pub struct Product<'a> {
 struct Plan<'a> {
     weight: &'a Weight,
     acts: Vec<ActRow<'a>>,
+    /// For a weight that needs more than 8 bits: the same rows, with what their 8-bit codes leave over in their place.
+    rest: Vec<ActRow<'a>>,
     /// How many of `acts` are prompt rows.
     prompt: usize,
     out: SharedMut<f32>,
@@ -207,14 +224,15 @@ fn plan<'a>(acts: &'a Acts, product: &'a mut Product<'_>, chunks: &mut usize) ->
     assert!(!taken[prompt..].iter().any(|&i| acts.is_prompt(i)), "prompt rows come before generated ones");
     let acts: Vec<ActRow<'a>> = taken.into_iter().map(|i| acts.row(i)).collect();
     assert_eq!(product.out.len(), acts.len() * weight.rows, "room for the results of a product");
-    assert!(acts.iter().enumerate().all(|(i, a)| a.serves(weight.cell.acts, weight.cols, i < prompt)));
+    assert!(acts.iter().enumerate().all(|(i, a)| a.serves(weight.acts(), weight.cols, i < prompt)));
     let panels_per_chunk =
         (CHUNK / (PANEL * weight.row_bytes)).clamp(1, 16).next_multiple_of(weight.cell.prompt_panels);
     let first_chunk = *chunks;
     if !acts.is_empty() {
         *chunks += weight.panels().div_ceil(panels_per_chunk);
     }
-    Plan { weight, acts, prompt, out: SharedMut::new(product.out), panels_per_chunk, first_chunk }
+    let rest = acts.iter().filter(|_| weight.acts().rest).map(|a| ActRow { q8: a.rest, ..*a }).collect();
+    Plan { weight, acts, rest, prompt, out: SharedMut::new(product.out), panels_per_chunk, first_chunk }
 }
 
 impl Plan<'_> {
@@ -225,27 +243,43 @@ impl Plan<'_> {
         let cell = &self.weight.cell;
         for p in (first..end).step_by(cell.prompt_panels) {
             for (i, block) in prompt.chunks(row_block(cell)).enumerate() {
-                self.tile(p, cell.prompt_panels.min(end - p), i * row_block(cell), block, cell.prompt);
+                let panels = cell.prompt_panels.min(end - p);
+                self.tile(p, panels, (i * row_block(cell), block.len()), cell.prompt);
             }
         }
         for p in first..end {
             for (i, block) in generated.chunks(ROW_BLOCK).enumerate() {
-                self.tile(p, 1, self.prompt + i * ROW_BLOCK, block, cell.generated);
+                self.tile(p, 1, (self.prompt + i * ROW_BLOCK, block.len()), cell.generated);
             }
         }
     }
 
-    fn tile(&self, p: usize, n: usize, first: usize, acts: &[ActRow<'_>], tile: crate::kernels::TileFn) {
+    /// Rows `first..first + len` of the activations times `n` panels from p on.
+    fn tile(&self, p: usize, n: usize, (first, len): (usize, usize), tile: crate::kernels::TileFn) {
         let (weights, rows) = self.weight.panel(p, n);
         let stride = self.weight.rows;
         let mut out = [std::ptr::null_mut(); ROW_BLOCK];
-        for (i, o) in out.iter_mut().enumerate().take(acts.len()) {
+        for (i, o) in out.iter_mut().enumerate().take(len) {
             *o = self.out.at((first + i) * stride + p * PANEL);
         }
-        let cols = self.weight.cols;
-        let args = Tile { dtype: self.weight.dtype, weights, rows, cols, acts, out: &out[..acts.len()] };
+        let (dtype, cols, acts) = (self.weight.dtype, self.weight.cols, &self.acts[first..first + len]);
         // SAFETY: the cell's table was handed out for this machine; row (first + i) has `rows` results from p * PANEL
         // on inside `out` (its length was checked), and no other chunk writes them.
-        unsafe { tile(&args) }
+        unsafe { tile(&Tile { dtype, weights, rows, cols, acts, out: &out[..len] }) }
+        let Some(rest) = self.rest.get(first..first + len).filter(|r| r.iter().all(|r| !r.q8.codes.is_empty())) else {
+            return;
+        };
+        SUMS.with_borrow_mut(|sums| {
+            sums.resize(len * rows, 0.0);
+            let mut to = [std::ptr::null_mut(); ROW_BLOCK];
+            to.iter_mut().zip(sums.chunks_exact_mut(rows)).for_each(|(to, sums)| *to = sums.as_mut_ptr());
+            // SAFETY: as above; each pointer has `rows` sums behind it.
+            unsafe { tile(&Tile { dtype, weights, rows, cols, acts: rest, out: &to[..len] }) }
+            for (i, sums) in sums.chunks_exact(rows).enumerate() {
+                let at = (first + i) * stride + p * PANEL;
+                // SAFETY: the results that were written above.
+                self.weight.kernels.vector.add(unsafe { self.out.slice(at..at + rows) }, sums);
+            }
+        });
     }
 }

@@ -234,13 +234,14 @@ impl BenchArgs {
             products_per_token: engine.model().products_per_token(),
             repack: !self.no_repack,
         };
-        // The probe's buffer is not the model's: the peak is taken before, and forgotten after.
         let loaded_peak = machine::peak_rss();
-        if !self.no_limits {
-            setting.limits = Some(limits.of(&engine, threads)?);
-        }
-        let peak_known = self.no_limits || machine::forget_peak();
+        let mut peak_known = true;
         for test in tests {
+            if !self.no_limits {
+                setting.limits = Some(limits.of(&engine, threads)?);
+                // The probe's buffer is not the model's: the peak was taken before, and is forgotten after.
+                peak_known = machine::forget_peak();
+            }
             let what = format!("{}, {threads} threads: {}", gguf.path().display(), test.name());
             let test_time = machine::utc_now();
             let times = measure::run(&mut engine, test, &mut |i| match i {

@@ -44,7 +44,7 @@ impl Attention {
         Ok(Self {
             attn_q: source.matrix(&format!("{blk}.attn_q.weight"), q, c.n_embd)?,
             attn_k: source.matrix(&format!("{blk}.attn_k.weight"), kv, c.n_embd)?,
-            attn_v: source.matrix(&format!("{blk}.attn_v.weight"), kv, c.n_embd)?,
+            attn_v: source.matrix(&format!("{blk}.attn_v.weight"), kv, c.n_embd)?.precise(),
             attn_output: source.matrix(&format!("{blk}.attn_output.weight"), c.n_embd, q)?,
             attn_q_norm: source.vector(&format!("{blk}.attn_q_norm.weight"), head_dim)?,
             attn_k_norm: source.vector(&format!("{blk}.attn_k_norm.weight"), head_dim)?,

@@ -61,14 +61,15 @@ impl Ffn {
             return Ok(Self::Dense(Mlp {
                 ffn_gate: source.matrix(&name("ffn_gate"), c.n_ff, c.n_embd)?,
                 ffn_up: source.matrix(&name("ffn_up"), c.n_ff, c.n_embd)?,
-                ffn_down: source.matrix(&name("ffn_down"), c.n_embd, c.n_ff)?,
+                ffn_down: source.matrix(&name("ffn_down"), c.n_embd, c.n_ff)?.precise(),
             }));
         };
+        let down = source.experts(&name("ffn_down_exps"), c.n_embd, e.ffn, e.count)?;
         Ok(Self::Moe(Moe {
             ffn_gate_inp: source.matrix(&name("ffn_gate_inp"), e.count, c.n_embd)?,
             ffn_gate_exps: source.experts(&name("ffn_gate_exps"), e.ffn, c.n_embd, e.count)?,
             ffn_up_exps: source.experts(&name("ffn_up_exps"), e.ffn, c.n_embd, e.count)?,
-            ffn_down_exps: source.experts(&name("ffn_down_exps"), c.n_embd, e.ffn, e.count)?,
+            ffn_down_exps: down.into_iter().map(Weight::precise).collect(),
             experts: e,
         }))
     }

@@ -84,8 +84,12 @@ fn over_pages(c: &Common<'_>, span: &QuerySpan<'_>, head: usize, scratch: &mut c
         for (i, sees) in sees.iter_mut().enumerate().take(used) {
             *sees = visible(span.past + i / c.group(), p);
         }
+        let next = [c.keys, c.values].map(|plane| {
+            let page = span.pages[..end.div_ceil(PAGE)].get(p + 1);
+            page.map_or(&[][..], |&page| c.rows(plane, page, head, PAGE))
+        });
         let rows = QueryRows { width, q, acc, top, sum, visible: &sees };
-        c.kernels.vector.attend_prompt(PromptArgs { rows, exact, keys, values, turned, weights, keep, factor });
+        c.kernels.vector.attend_prompt(PromptArgs { rows, exact, keys, values, turned, weights, keep, factor, next });
     }
     for i in 0..used {
         let inv = 1.0 / sum[i];

@@ -342,7 +342,7 @@ pub(crate) unsafe fn dots<S: Simd, W: Stored, const R: usize, const N: usize>(
 pub(crate) unsafe fn exp2<S: Simd>(x: S::V) -> S::V {
     const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23: adding it rounds to an integer, in the lowest bits
     /// 2^f = 1 + f * (polynomial in f) on |f| <= 1/2, fitted for the least relative error (1e-7).
-    const FIT: [f32; 5] = [0.693_147_f32, 0.240_222_42, 0.055_507_336, 0.009_671_513, 0.001_326_472_7];
+    const FIT: [f32; 5] = [std::f32::consts::LN_2, 0.240_222_83, 0.055_505_585, 0.009_669_691, 0.001_330_060_5];
     // SAFETY: the caller has the instruction set.
     unsafe {
         let least = S::splat(-126.0);

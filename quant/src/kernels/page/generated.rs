@@ -9,7 +9,7 @@
 //! The rows share each load. This runs at the speed of memory, so what comes next is asked for early: while keys are
 //! read, the next page's keys, and likewise values.
 
-use super::{QueryRows, soften};
+use super::{QueryRows, ask, soften};
 use crate::attend::{KvType, PAGE};
 use crate::kernels::simd::Simd;
 
@@ -205,16 +205,6 @@ unsafe fn columns<S: Simd, E: Element, const R: usize, const C: usize>(
         at += C * S::LANES;
     }
     at
-}
-
-/// Asks for the cache lines of `bytes[at..at + n]`, as far as there are any.
-#[inline(always)]
-unsafe fn ask<S: Simd>(bytes: &[u8], at: usize, n: usize) {
-    let end = (at + n).min(bytes.len());
-    for line in (at..end).step_by(64) {
-        // SAFETY: inside `bytes`; the caller has the instruction set.
-        unsafe { S::prefetch(bytes.as_ptr().add(line)) };
-    }
 }
 
 /// How a type is read: LANES values of a row from column `at`, a multiple of LANES.

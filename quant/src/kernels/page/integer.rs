@@ -13,7 +13,7 @@
 //! does not depend on which other slots are filled. The scale of v goes through the exponent, so it costs an addition.
 
 use super::QueryRows;
-use super::prompt::{PromptArgs, ROWS};
+use super::prompt::{PromptArgs, ROWS, ask_share};
 use crate::attend::PAGE;
 use crate::kernels::pairs::Pairs;
 use crate::kernels::simd::exp2;
@@ -86,7 +86,7 @@ unsafe fn peak<S: Pairs>(row: *const f32, width: usize) -> i32 {
 /// The instruction set of S is there, and the arguments fit.
 #[inline(always)]
 pub(crate) unsafe fn attend<S: Pairs>(args: PromptArgs<'_>) {
-    let PromptArgs { rows, keys, values, turned, weights, keep, factor, .. } = args;
+    let PromptArgs { rows, keys, values, turned, weights, keep, factor, next, .. } = args;
     let (width, n) = (rows.width, rows.visible.len());
     let mut scales = Scales { key: [0.0; PAGE], lift: [0.0; PAGE], unlift: [0.0; PAGE] };
     // SAFETY: passed on to the caller; tiles are inside what fits.
@@ -94,6 +94,7 @@ pub(crate) unsafe fn attend<S: Pairs>(args: PromptArgs<'_>) {
         pack_keys::<S>(keys, turned, (width, rows.most()), &mut scales.key);
         pack_values::<S>(values, (width, rows.most()), &mut scales);
         for first in (0..n).step_by(ROWS) {
+            ask_share::<S>(next, first, n);
             if S::REGISTERS == 32 {
                 scores::<S, 4>(&rows, first, turned, weights, &scales);
             } else {

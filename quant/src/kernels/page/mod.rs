@@ -95,3 +95,13 @@ unsafe fn soften<S: Simd>(scores: &mut [f32; PAGE], visible: usize, top: &mut f3
         keep
     }
 }
+
+/// Asks for the cache lines of `bytes[at..at + n]`, as far as there are any.
+#[inline(always)]
+unsafe fn ask<S: Simd>(bytes: &[u8], at: usize, n: usize) {
+    let end = (at + n).min(bytes.len());
+    for line in (at..end).step_by(64) {
+        // SAFETY: inside `bytes`; the caller has the instruction set.
+        unsafe { S::prefetch(bytes.as_ptr().add(line)) };
+    }
+}

@@ -9,7 +9,7 @@
 //! vectors once for six rows. The keys (32 KB for heads of 128) stay in L1 for all rows, then the values do; rows
 //! come from L2. Slots that no row of a tile sees are skipped.
 
-use super::{QueryRows, soften};
+use super::{QueryRows, ask, soften};
 use crate::attend::PAGE;
 use crate::kernels::simd::Simd;
 
@@ -20,6 +20,7 @@ pub(crate) const ROWS: usize = 6;
 pub(crate) struct PromptArgs<'a> {
     pub rows: QueryRows<'a>,
     /// Whether arithmetic is that of floats; as it was for the queries.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "elsewhere there are only floats"))]
     pub exact: bool,
     /// `[PAGE, width]` keys, which are lost; those that no row sees may be anything.
     pub keys: &'a mut [f32],
@@ -33,6 +34,8 @@ pub(crate) struct PromptArgs<'a> {
     pub keep: &'a mut [f32],
     /// Scratch: `[rows]`.
     pub factor: &'a mut [f32],
+    /// Stored keys and values that will be wanted after these.
+    pub next: [&'a [u8]; 2],
 }
 
 /// How an instruction set goes about it: in floats ([`attend`]), or, unless it must be exact, in integers
@@ -114,12 +117,13 @@ impl PromptArgs<'_> {
 /// The instruction set of S is there, and the arguments fit.
 #[inline(always)]
 pub(crate) unsafe fn attend<S: Simd>(args: PromptArgs<'_>) {
-    let PromptArgs { rows, keys, values, turned, weights, keep, .. } = args;
+    let PromptArgs { rows, keys, values, turned, weights, keep, next, .. } = args;
     let width = rows.width;
     // SAFETY: passed on to the caller; tiles are inside what fits.
     unsafe {
         turn::<S>(keys, turned, width, rows.most());
         for first in (0..rows.visible.len()).step_by(ROWS) {
+            ask_share::<S>(next, first, rows.visible.len());
             let visible = &rows.visible[first..first + ROWS];
             let most = visible.iter().copied().max().unwrap_or(0);
             let tile = Tile {
@@ -153,6 +157,20 @@ pub(crate) unsafe fn attend<S: Simd>(args: PromptArgs<'_>) {
             };
             product::<S>(&tile, Some(&keep[first..first + ROWS]));
         }
+    }
+}
+
+/// Asks for the part of `next` that falls to the tile from row `first` on, of `n` rows: all of it would be more at once
+/// than a core can wait for.
+///
+/// # Safety
+/// The instruction set of S is there.
+#[inline(always)]
+pub(super) unsafe fn ask_share<S: Simd>(next: [&[u8]; 2], first: usize, n: usize) {
+    for bytes in next {
+        let share = (bytes.len() * ROWS).div_ceil(n.max(1)).next_multiple_of(64);
+        // SAFETY: passed on to the caller.
+        unsafe { ask::<S>(bytes, first / ROWS * share, share) };
     }
 }
 
