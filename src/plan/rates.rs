@@ -18,8 +18,9 @@ use std::time::{Duration, Instant};
 /// Formats that are always measured, the most usual first: those of the published models' mixes. Others are measured
 /// when a model has them, and go by the one of the nearest size until then.
 pub const FORMATS: [DType; 5] = [DType::Q4_K, DType::Q6_K, DType::Q8_0, DType::Q5_K, DType::Q3_K];
-/// Bytes of a measured matrix, where the cache is not larger.
-const BYTES: (usize, usize) = (48 << 20, 192 << 20);
+/// Bytes of what is measured: four times the last cache, so that hardly a part of it is still there in the next pass,
+/// but at least and at most so many.
+const BYTES: (usize, usize) = (96 << 20, 256 << 20);
 /// Seconds after which a measurement is made anew: 30 days; one of a busy machine after 10 minutes.
 pub const KEEP: u64 = 30 * 86_400;
 const KEEP_BUSY: u64 = 600;
@@ -103,7 +104,7 @@ pub struct Setup<'a> {
 impl Setup<'_> {
     /// Bytes that are read from memory and not from a cache.
     fn bytes(&self) -> usize {
-        self.cache.map_or(BYTES.0, |cache| (2 * cache).clamp(BYTES.0, BYTES.1))
+        self.cache.map_or(BYTES.0, |cache| cache.saturating_mul(4).clamp(BYTES.0, BYTES.1))
     }
 
     fn cpus(&self, threads: usize) -> Vec<usize> {
