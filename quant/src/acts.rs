@@ -12,9 +12,6 @@
 //!
 //! Formats of four and five bits in blocks of 32 are met with 8-bit codes, too; but for the weights of a model through
 //! which most of the error comes, these have a second row of codes for what the first ones leave over.
-//!
-//! A matrix unit reads prompt rows as bf16. Where that form is wanted, prompt rows have it instead of the integers, and
-//! generated rows have the integers only.
 
 use crate::kernels::Kernels;
 use crate::threads::{SharedMut, Team};
@@ -30,8 +27,6 @@ pub struct ActKinds {
     pub q8: bool,
     /// 14-bit codes with scales and sums.
     pub q16: bool,
-    /// bfloat16, for prompt rows, in place of the integers.
-    pub bf16: bool,
     /// 8-bit codes of what the 8-bit codes leave over, for weights that need more than 8 bits of their inputs.
     pub rest: bool,
 }
@@ -40,12 +35,7 @@ impl ActKinds {
     /// What both sides together need.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
-        Self {
-            q8: self.q8 || other.q8,
-            q16: self.q16 || other.q16,
-            bf16: self.bf16 || other.bf16,
-            rest: self.rest || other.rest,
-        }
+        Self { q8: self.q8 || other.q8, q16: self.q16 || other.q16, rest: self.rest || other.rest }
     }
 }
 
@@ -65,21 +55,16 @@ pub struct ActRow<'a> {
     pub q16: Codes<'a, i16>,
     /// The narrow form of `x` less the narrow form: with it, a row has 16 bits in two rows of 8.
     pub rest: Codes<'a, i8>,
-    /// `[k]` bfloat16, 2 bytes each, at a multiple of 64 bytes; rows of one [`Acts`] lie at one distance.
-    pub bf16: &'a [u8],
 }
 
 impl ActRow<'_> {
-    /// Whether it has `k` values in every form that a row of its role must have.
-    pub(crate) fn serves(&self, kinds: ActKinds, k: usize, prompt: bool) -> bool {
+    /// Whether it has `k` values in every form that is asked for.
+    pub(crate) fn serves(&self, kinds: ActKinds, k: usize) -> bool {
         let has = |want: bool, len: usize| !want || len == k;
-        let bf16 = kinds.bf16 && prompt;
         self.x.len() == k
-            && has(bf16, self.bf16.len() / 2)
-            && (bf16
-                || has(kinds.q8, self.q8.codes.len())
-                    && has(kinds.q16, self.q16.codes.len())
-                    && has(kinds.rest, self.rest.codes.len()))
+            && has(kinds.q8, self.q8.codes.len())
+            && has(kinds.q16, self.q16.codes.len())
+            && has(kinds.rest, self.rest.codes.len())
     }
 }
 
@@ -195,7 +180,6 @@ pub struct Acts {
     q8: Form<i8>,
     q16: Form<i16>,
     rest: Form<i8>,
-    bf16: Vec<Line>,
     /// Role of each row: whether it is a prompt's.
     prompt: Vec<bool>,
 }
@@ -203,28 +187,6 @@ pub struct Acts {
 thread_local! {
     /// What a row's 8-bit codes leave over.
     static LEFT: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-}
-
-/// A cache line of bf16 values.
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Line([u8; 64]);
-
-/// Lines as their bytes.
-fn bytes_mut(lines: &mut [Line]) -> &mut [u8] {
-    // SAFETY: a line is 64 plain bytes without padding.
-    unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), lines.len() * 64) }
-}
-
-/// Lines as their bytes.
-fn bytes(lines: &[Line]) -> &[u8] {
-    // SAFETY: as above.
-    unsafe { std::slice::from_raw_parts(lines.as_ptr().cast(), lines.len() * 64) }
-}
-
-/// Lines from one bf16 row to the next: one more than the row, as above.
-fn line_stride(k: usize) -> usize {
-    k.div_ceil(32) + 1
 }
 
 /// Codes of one row are followed by a gap, so that rows of 2^n values do not share cache sets.
@@ -246,7 +208,6 @@ impl Acts {
             q8: Form::EMPTY,
             q16: Form::EMPTY,
             rest: Form::EMPTY,
-            bf16: Vec::new(),
             prompt: Vec::new(),
         }
     }
@@ -288,21 +249,13 @@ impl Acts {
         if self.kinds.rest {
             self.rest.resize(n, self.k);
         }
-        if self.kinds.bf16 {
-            self.bf16.resize(n * line_stride(self.k), Line([0; 64]));
-        }
-        let (k, kinds, vector, prompt) = (self.k, self.kinds, &self.kernels.vector, &self.prompt);
-        let (x, bf16) = (SharedMut::new(&mut self.x), SharedMut::new(&mut self.bf16));
+        let (k, kinds, vector) = (self.k, self.kinds, &self.kernels.vector);
+        let x = SharedMut::new(&mut self.x);
         let (q8, q16, rest) = (self.q8.shared(), self.q16.shared(), self.rest.shared());
         team.each(n, |i| {
             // SAFETY: each row index is handed out once, and rows do not overlap.
             let row = unsafe { x.slice(i * k..(i + 1) * k) };
             f(i, row);
-            if kinds.bf16 && prompt[i] {
-                // SAFETY: each row index is handed out once, and rows do not overlap.
-                let lines = unsafe { bf16.slice(i * line_stride(k)..(i + 1) * line_stride(k)) };
-                return vector.narrow_bf16(row, &mut bytes_mut(lines)[..2 * k]);
-            }
             if kinds.q8 {
                 // SAFETY: each row index is handed out once.
                 vector.quantize_q8(row, unsafe { q8.row(i, k) });
@@ -329,13 +282,11 @@ impl Acts {
     /// Row `i` in all its forms.
     pub fn row(&self, i: usize) -> ActRow<'_> {
         assert!(i < self.n, "activation row {i} of {}", self.n);
-        let lines = self.kinds.bf16 && self.prompt[i];
         ActRow {
             x: &self.x[i * self.k..(i + 1) * self.k],
-            q8: if self.kinds.q8 && !lines { self.q8.row(i, self.k) } else { NONE8 },
-            q16: if self.kinds.q16 && !lines { self.q16.row(i, self.k) } else { NONE16 },
-            rest: if self.kinds.rest && !lines { self.rest.row(i, self.k) } else { NONE8 },
-            bf16: if lines { &bytes(&self.bf16[i * line_stride(self.k)..])[..2 * self.k] } else { &[] },
+            q8: if self.kinds.q8 { self.q8.row(i, self.k) } else { NONE8 },
+            q16: if self.kinds.q16 { self.q16.row(i, self.k) } else { NONE16 },
+            rest: if self.kinds.rest { self.rest.row(i, self.k) } else { NONE8 },
         }
     }
 }

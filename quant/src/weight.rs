@@ -12,14 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Weight bytes that a thread takes at once.
 const CHUNK: usize = 128 << 10;
-/// Most activation rows that a tile takes at once.
-const ROW_BLOCK: usize = 512;
-
-/// Activation rows that a tile takes at once: their codes stay in L2 beside a panel, where they meet a panel's codes. A
-/// matrix unit has the panel's weights as bf16 first, which is much work for few rows.
-fn row_block(cell: &Cell) -> usize {
-    if cell.acts.bf16 { ROW_BLOCK } else { 128 }
-}
+/// Activation rows that a tile takes at once: their codes stay in L2 beside a panel.
+const ROW_BLOCK: usize = 128;
 
 /// A `[rows, cols]` matrix of one format. Immutable; keeps the table it was arranged for.
 pub struct Weight {
@@ -224,7 +218,7 @@ fn plan<'a>(acts: &'a Acts, product: &'a mut Product<'_>, chunks: &mut usize) ->
     assert!(!taken[prompt..].iter().any(|&i| acts.is_prompt(i)), "prompt rows come before generated ones");
     let acts: Vec<ActRow<'a>> = taken.into_iter().map(|i| acts.row(i)).collect();
     assert_eq!(product.out.len(), acts.len() * weight.rows, "room for the results of a product");
-    assert!(acts.iter().enumerate().all(|(i, a)| a.serves(weight.acts(), weight.cols, i < prompt)));
+    assert!(acts.iter().all(|a| a.serves(weight.acts(), weight.cols)));
     let panels_per_chunk =
         (CHUNK / (PANEL * weight.row_bytes)).clamp(1, 16).next_multiple_of(weight.cell.prompt_panels);
     let first_chunk = *chunks;
@@ -242,9 +236,9 @@ impl Plan<'_> {
         let (prompt, generated) = self.acts.split_at(self.prompt);
         let cell = &self.weight.cell;
         for p in (first..end).step_by(cell.prompt_panels) {
-            for (i, block) in prompt.chunks(row_block(cell)).enumerate() {
+            for (i, block) in prompt.chunks(ROW_BLOCK).enumerate() {
                 let panels = cell.prompt_panels.min(end - p);
-                self.tile(p, panels, (i * row_block(cell), block.len()), cell.prompt);
+                self.tile(p, panels, (i * ROW_BLOCK, block.len()), cell.prompt);
             }
         }
         for p in first..end {
@@ -266,9 +260,7 @@ impl Plan<'_> {
         // SAFETY: the cell's table was handed out for this machine; row (first + i) has `rows` results from p * PANEL
         // on inside `out` (its length was checked), and no other chunk writes them.
         unsafe { tile(&Tile { dtype, weights, rows, cols, acts, out: &out[..len] }) }
-        let Some(rest) = self.rest.get(first..first + len).filter(|r| r.iter().all(|r| !r.q8.codes.is_empty())) else {
-            return;
-        };
+        let Some(rest) = self.rest.get(first..first + len) else { return };
         SUMS.with_borrow_mut(|sums| {
             sums.resize(len * rows, 0.0);
             let mut to = [std::ptr::null_mut(); ROW_BLOCK];

@@ -18,8 +18,6 @@ mod simd;
 mod tile_f32;
 
 #[cfg(target_arch = "x86_64")]
-mod amx;
-#[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
@@ -111,8 +109,6 @@ impl std::fmt::Debug for Kernels {
 
 /// Every table, widest first. `scalar` is last and always there.
 const TABLES: &[&Kernels] = &[
-    #[cfg(target_arch = "x86_64")]
-    &amx::TABLE,
     #[cfg(target_arch = "x86_64")]
     &avx512::TABLE,
     #[cfg(target_arch = "x86_64")]

@@ -2,8 +2,8 @@
 //! [`crate::probe::peaks`] times them.
 //!
 //! Each keeps [`CHAINS`] sums in registers, each of which waits only for itself; that is enough to hide the latency of a
-//! multiply-add behind the others. The int8 loop is the instruction that the table's integer tiles are built on; of
-//! the matrix unit, whose tiles are bf16, it is that product. A table without an entry here has no figure; a test says so.
+//! multiply-add behind the others. The int8 loop is the instruction that the table's integer tiles are built on. A
+//! table without an entry here has no figure; a test says so.
 
 #[cfg(target_arch = "aarch64")]
 mod arm;
@@ -28,8 +28,6 @@ pub(crate) struct Entry {
 
 /// Every table's loops.
 pub(crate) const ENTRIES: &[Entry] = &[
-    #[cfg(target_arch = "x86_64")]
-    Entry { table: "amx", int8: Some(x86::amx_bf16), f32: x86::avx512_f32 },
     #[cfg(target_arch = "x86_64")]
     Entry { table: "avx512", int8: Some(x86::avx512_int8), f32: x86::avx512_f32 },
     #[cfg(target_arch = "x86_64")]

@@ -45,13 +45,9 @@ fn random_rows(dtype: DType, rows: usize, cols: usize, rng: &mut Rng) -> Vec<u8>
     bytes
 }
 
-/// What a product of row `w` and an activation row means: exact f64 sums over the form that the cell reads. Where that
-/// is bf16, so is the weight.
+/// What a product of row `w` and an activation row means: exact f64 sums over the form that the cell reads.
 fn meaning(w: &[f32], act: &ActRow<'_>, kinds: ActKinds) -> (f64, f64) {
     let value = |k: usize| match kinds {
-        ActKinds { bf16: true, .. } if !act.bf16.is_empty() => {
-            f64::from(half::bf16::from_le_bytes([act.bf16[2 * k], act.bf16[2 * k + 1]]))
-        }
         ActKinds { q8: true, rest, .. } => {
             let code = |c: &crate::acts::Codes<'_, i8>| f64::from(c.codes[k]) * f64::from(c.scales[k / 32]);
             code(&act.q8) + if rest { code(&act.rest) } else { 0.0 }
@@ -61,8 +57,7 @@ fn meaning(w: &[f32], act: &ActRow<'_>, kinds: ActKinds) -> (f64, f64) {
         }
         _ => f64::from(act.x[k]),
     };
-    let weight = |w: f32| if act.bf16.is_empty() { w } else { half::bf16::from_f32(w).to_f32() };
-    let terms = (0..w.len()).map(|k| f64::from(weight(w[k])) * value(k));
+    let terms = (0..w.len()).map(|k| f64::from(w[k]) * value(k));
     terms.fold((0.0, 0.0), |(s, size), t| (s + t, size + t.abs()))
 }
 
@@ -107,10 +102,8 @@ fn check(kernels: &'static Kernels, dtype: DType, shape: (usize, usize, usize), 
                 for r in (0..rows).filter(|r| (i * rows + r).is_multiple_of(every)) {
                     let (want, size) = meaning(&w32[r * cols..(r + 1) * cols], &acts.row(i), weight.acts());
                     let got = f64::from(all[i * rows + r]);
-                    // Scales times codes are rounded once here and once or twice there, before they are rounded to bf16.
-                    let tolerance = if acts.row(i).bf16.is_empty() { 3e-6 } else { 1e-4 };
                     assert!(
-                        (got - want).abs() <= size * tolerance + 1e-6,
+                        (got - want).abs() <= size * 3e-6 + 1e-6,
                         "{kernels:?} {} {rows}x{cols} row {r}, activation {i} of {n}: {got} instead of {want}",
                         dtype.name()
                     );
@@ -253,7 +246,7 @@ fn integer_activations_are_within_half_a_step() {
     for kernels in available() {
         let mut rng = Rng(3);
         let x: Vec<f32> = (0..256).map(|i| if i < 32 { 0.0 } else { rng.f32() * i as f32 }).collect();
-        let mut acts = Acts::new(256, ActKinds { q8: true, q16: true, bf16: true, rest: false }, kernels);
+        let mut acts = Acts::new(256, ActKinds { q8: true, q16: true, rest: false }, kernels);
         pool.enter(1, |team| acts.fill(team, 1, |_| false, |_, row| row.copy_from_slice(&x)));
         let row = acts.row(0);
         for (k, &x) in x.iter().enumerate() {

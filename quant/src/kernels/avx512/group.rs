@@ -18,7 +18,7 @@ use crate::acts::ActRow;
 use std::arch::x86_64::*;
 
 /// An unpacked group.
-pub(in crate::kernels) trait Fold: Copy {
+pub(super) trait Fold: Copy {
     /// Adds the products of P groups with group `g` of N activation rows.
     unsafe fn fold<const P: usize, const N: usize>(
         groups: [&Self; P],
@@ -28,19 +28,10 @@ pub(in crate::kernels) trait Fold: Copy {
     );
 }
 
-/// A group as the numbers that it means, for the matrix unit.
-pub(in crate::kernels) trait Floats {
-    /// The four weights of quad `q` of each row.
-    ///
-    /// # Safety
-    /// AVX-512 F and BW.
-    unsafe fn quad(&self, q: usize) -> [__m512; 4];
-}
-
 /// Codes of 8 bits, unsigned, for narrow activations: vector q is quad q. S scales and M minima: one for the group, or
 /// one for each half.
 #[derive(Clone, Copy)]
-pub(in crate::kernels) struct Narrow<const S: usize, const M: usize> {
+pub(super) struct Narrow<const S: usize, const M: usize> {
     pub codes: [__m512i; 8],
     pub scale: [__m512; S],
     pub min: [__m512; M],
@@ -48,7 +39,7 @@ pub(in crate::kernels) struct Narrow<const S: usize, const M: usize> {
 
 /// Codes of 16 bits for wide activations: vector `2 * q` has elements 0 and 2 of quad q, the next one elements 1 and 3.
 #[derive(Clone, Copy)]
-pub(in crate::kernels) struct Wide {
+pub(super) struct Wide {
     pub codes: [__m512i; 16],
     pub scale: __m512,
 }
@@ -104,43 +95,6 @@ impl<const S: usize, const M: usize> Fold for Narrow<S, M> {
                     }
                 }
             }
-        }
-    }
-}
-
-impl<const S: usize, const M: usize> Floats for Narrow<S, M> {
-    #[inline(always)]
-    unsafe fn quad(&self, q: usize) -> [__m512; 4] {
-        // SAFETY: register operations of the caller's ISA.
-        unsafe {
-            let (v, byte) = (self.codes[q], _mm512_set1_epi32(0xff));
-            let codes = [
-                _mm512_and_si512(v, byte),
-                _mm512_and_si512(_mm512_srli_epi32::<8>(v), byte),
-                _mm512_and_si512(_mm512_srli_epi32::<16>(v), byte),
-                _mm512_srli_epi32::<24>(v),
-            ];
-            let scale = self.scale[(q / 4).min(S - 1)];
-            codes.map(|code| {
-                let code = _mm512_cvtepi32_ps(code);
-                if M == 0 {
-                    return _mm512_mul_ps(code, scale);
-                }
-                _mm512_fmsub_ps(code, scale, self.min[(q / 4).min(M - 1)])
-            })
-        }
-    }
-}
-
-impl Floats for Wide {
-    #[inline(always)]
-    unsafe fn quad(&self, q: usize) -> [__m512; 4] {
-        // SAFETY: register operations of the caller's ISA.
-        unsafe {
-            let (even, odd) = (self.codes[2 * q], self.codes[2 * q + 1]);
-            let low = |v| _mm512_srai_epi32::<16>(_mm512_slli_epi32::<16>(v));
-            let codes = [low(even), low(odd), _mm512_srai_epi32::<16>(even), _mm512_srai_epi32::<16>(odd)];
-            codes.map(|code| _mm512_mul_ps(_mm512_cvtepi32_ps(code), self.scale))
         }
     }
 }

@@ -9,12 +9,9 @@ mod float;
 mod group;
 mod lanes;
 mod simd;
-pub(super) mod small;
-pub(super) mod supers;
+mod small;
+mod supers;
 mod tile;
-
-pub(super) use group::Floats;
-pub(super) use tile::Decode;
 
 use crate::acts::ActKinds;
 use crate::formats::DType;
@@ -37,10 +34,7 @@ super::tile_f32::f32_tiles!(
 crate::quantize::lanes::encoder!(enable = "avx512f,avx512bw,avx512vl,avx512vnni", lanes = lanes::Avx512Lanes);
 
 /// The AVX-512 table.
-pub(crate) static TABLE: Kernels = AVX512;
-
-/// The same, for tables that improve on it.
-pub(super) const AVX512: Kernels = Kernels {
+pub(crate) static TABLE: Kernels = Kernels {
     name: "avx512",
     supported: crate::isa::has_avx512,
     cell,

@@ -11,7 +11,7 @@ use std::arch::x86_64::*;
 macro_rules! narrow {
     ($($(#[$doc:meta])* $name:ident: $block:literal bytes, $codes:ident at $at:expr, |$scale:ident, $record:ident| $min:expr;)*) => { $(
         $(#[$doc])*
-        pub(in crate::kernels) struct $name;
+        pub(super) struct $name;
 
         impl Decode for $name {
             type Group = Narrow<1, 1>;
@@ -51,7 +51,7 @@ narrow! {
 }
 
 /// Signed bytes, widened to 16 bits.
-pub(in crate::kernels) struct Q8_0;
+pub(super) struct Q8_0;
 
 impl Decode for Q8_0 {
     type Group = Wide;

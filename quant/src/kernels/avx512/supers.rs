@@ -27,7 +27,7 @@ unsafe fn scale_min(record: *const u8, g: usize) -> ([__m512; 1], [__m512; 1]) {
 }
 
 /// Codes below 16.
-pub(in crate::kernels) struct Q4K;
+pub(super) struct Q4K;
 
 impl Decode for Q4K {
     type Group = Narrow<1, 1>;
@@ -45,7 +45,7 @@ impl Decode for Q4K {
 }
 
 /// Codes below 32.
-pub(in crate::kernels) struct Q5K;
+pub(super) struct Q5K;
 
 impl Decode for Q5K {
     type Group = Narrow<1, 1>;
@@ -63,7 +63,7 @@ impl Decode for Q5K {
 }
 
 /// Values of IQ4_NL's table, scales around 32.
-pub(in crate::kernels) struct Iq4Xs;
+pub(super) struct Iq4Xs;
 
 impl Decode for Iq4Xs {
     type Group = Narrow<1, 1>;
@@ -85,7 +85,7 @@ impl Decode for Iq4Xs {
 
 /// Codes below 4 with a scale and a minimum for each 16. Code times scale fits a byte (3 * 15), so a group has one
 /// integer sum: the products come out of a table with four entries for each of a 128-bit lane's four rows.
-pub(in crate::kernels) struct Q2K;
+pub(super) struct Q2K;
 
 impl Decode for Q2K {
     type Group = Narrow<1, 2>;
@@ -112,7 +112,7 @@ impl Decode for Q2K {
 }
 
 /// Codes below 8 around 4, with a scale around 32 for each 16.
-pub(in crate::kernels) struct Q3K;
+pub(super) struct Q3K;
 
 impl Decode for Q3K {
     type Group = Narrow<2, 2>;
@@ -137,7 +137,7 @@ impl Decode for Q3K {
 
 /// Codes below 64 around 32, a signed byte as scale for each 16. Code times scale fits 16 bits (32 * 128), and
 /// a group's 32 products with the wide activations 31 (32 * 32 * 128 * 8191).
-pub(in crate::kernels) struct Q6K;
+pub(super) struct Q6K;
 
 /// 16 signed bytes, one per row, in both 16-bit halves of the row's lane.
 #[inline(always)]

@@ -39,7 +39,7 @@ const BLOCK: usize = 16;
 const AHEAD: usize = 8192;
 
 /// A format's half of the tile.
-pub(in crate::kernels) trait Decode {
+pub(super) trait Decode {
     /// How its weights look unpacked.
     type Group: Fold;
     /// Bytes of a group of 32 weights of 16 rows: its share of a record.

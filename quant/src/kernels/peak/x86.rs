@@ -28,33 +28,3 @@ chains!(
 chains!(avx2_f32, [target_feature(enable = "avx2,fma")], macs = 8, start = _mm256_set1_ps(0.5), |s, by| {
     _mm256_fmadd_ps(s, by, by)
 });
-
-/// The matrix unit's products of bf16 tiles, four sums side by side.
-pub(super) unsafe fn amx_bf16(rounds: u64) -> u64 {
-    let mut config = [0u8; 64];
-    config[0] = 1;
-    for tile in 0..8 {
-        config[16 + 2 * tile] = 64;
-        config[48 + tile] = 16;
-    }
-    // SAFETY: the caller holds the table of the matrix unit; the configuration is palette 1 with sizes that it allows,
-    // and tiles are used nowhere outside this block. A configured tile starts with zeros.
-    unsafe {
-        std::arch::asm!(
-            "ldtilecfg [{config}]",
-            "2:",
-            "tdpbf16ps tmm0, tmm4, tmm5",
-            "tdpbf16ps tmm1, tmm4, tmm5",
-            "tdpbf16ps tmm2, tmm4, tmm5",
-            "tdpbf16ps tmm3, tmm4, tmm5",
-            "dec {n}",
-            "jnz 2b",
-            "tilerelease",
-            config = in(reg) &config, n = inout(reg) rounds => _,
-            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _, out("tmm4") _, out("tmm5") _,
-            out("tmm6") _, out("tmm7") _,
-            options(nostack),
-        );
-    }
-    rounds * 4 * 16 * 16 * 32
-}
