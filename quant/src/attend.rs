@@ -5,8 +5,8 @@
 //! the row, its position, its role and the stored keys and values: not on the chunk it came in, its batch mates or the
 //! threads.
 //!
-//! Rows of prompts and of generated tokens go different ways, in the same parallel region: [`prompt`] widens a page
-//! once for many rows; [`generated`] reads a page as it is stored, and splits long pasts among threads.
+//! Rows of prompts and of generated tokens go different ways, in the same parallel region: `prompt` widens a page
+//! once for many rows; `generated` reads a page as it is stored, and splits long pasts among threads.
 
 use crate::buffer::Floats;
 use crate::kernels::Kernels;

@@ -204,7 +204,7 @@ impl Parts for IQ4XS {
         [Field::Bytes { at: 8 + 16 * g + q % 4 * 4, from: q / 4 * 4, bits: 4, to: 0 }, Field::NONE]
     }
 
-    /// The file has sixes already, in another order: scales_h [2], scales_l [4].
+    /// The file has sixes already, in another order: two bytes of scales_h, four of scales_l.
     fn scales(block: &[u8]) -> Scales {
         let mut out = [0; 16];
         out[..4].copy_from_slice(&block[4..8]);
