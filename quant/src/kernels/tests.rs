@@ -1,7 +1,7 @@
 //! Every table against the plain meaning: each format, odd sizes, any number of activation rows, gathered rows.
 
 use super::*;
-use crate::acts::Acts;
+use crate::acts::{Acts, Codes};
 use crate::buffer::Bytes;
 use crate::threads::Pool;
 use crate::weight::{self, Product, Rows, Weight};
@@ -237,6 +237,37 @@ fn row_operations_agree_with_plain_loops() {
             let want = f64::from(e) / (1.0 + (-f64::from(e)).exp());
             assert!((f64::from(out[0]) - want).abs() <= 1e-6 * want.abs() + 1e-30, "silu({e}) = {} not {want}", out[0]);
         }
+    }
+}
+
+#[test]
+fn integer_activations_are_those_of_the_plain_form() {
+    let pool = Pool::new(1, &[]).unwrap();
+    let mut rng = Rng(4);
+    // Ties, tiny and huge groups, zeroes, and plain values.
+    let x: Vec<f32> = (0..4096)
+        .map(|i| match i / 32 % 5 {
+            0 => ((i % 32) as f32 - 16.0) * 127.0 / 32.0,
+            1 => rng.f32() * 1e-30,
+            2 => rng.f32() * 1e30,
+            3 if i % 3 == 0 => 0.0,
+            _ => rng.f32(),
+        })
+        .collect();
+    let kinds = ActKinds { q8: true, q16: true, rest: true };
+    let forms = |kernels: &'static Kernels| {
+        let mut acts = Acts::new(x.len(), kinds, kernels);
+        pool.enter(1, |team| acts.fill(team, 1, |_| false, |_, row| row.copy_from_slice(&x)));
+        let row = acts.row(0);
+        let floats = |c: &Codes<'_, i8>| [c.scales, c.dsums, c.halves].concat();
+        let wide = [row.q16.scales, row.q16.dsums, row.q16.halves].concat();
+        let floats = [floats(&row.q8), floats(&row.rest), wide].concat();
+        let bits: Vec<u32> = floats.iter().map(|v| v.to_bits()).collect();
+        (row.q8.codes.to_vec(), row.rest.codes.to_vec(), row.q16.codes.to_vec(), bits)
+    };
+    let plain = forms(by_name("scalar").unwrap());
+    for kernels in available() {
+        assert!(forms(kernels) == plain, "{kernels:?}: codes, scales and sums are not the plain form's");
     }
 }
 

@@ -6,8 +6,9 @@
 //! weights[j] = 2^(scores[j] - top);  row.sum = row.sum * keep + sum of weights
 //! row.acc = row.acc * keep + sum_j weights[j] * v[j]
 //! ```
-//! [`prompt`] is for many rows (`integer` where products of integers are faster), [`generated`] for the few of a token. In both a row's result depends only on the row
-//! and the slots that it sees: slots beyond have a weight of exactly zero, whether a neighbour sees them or not.
+//! [`prompt`] is for many rows (`integer` where products of integers are faster), [`generated`] for the few of a token.
+//! In both a row's result depends only on the row and the slots that it sees: slots beyond have a weight of exactly
+//! zero, whether a neighbour sees them or not.
 
 pub(crate) mod generated;
 #[cfg(target_arch = "x86_64")]
