@@ -55,7 +55,8 @@ impl Weight {
     /// # Errors
     /// When there is no memory for the copy.
     pub fn repack(&mut self, team: &Team<'_>) -> Result<usize, String> {
-        let cell = self.kernels.cell(self.dtype);
+        let wide = if self.precise { self.kernels.wide_cell(self.dtype) } else { None };
+        let cell = wide.unwrap_or_else(|| self.kernels.cell(self.dtype));
         if cell.layout == self.cell.layout
             || !(cell.layout == Layout::Rows || self.cols.is_multiple_of(crate::acts::GROUP))
         {
@@ -97,7 +98,8 @@ impl Weight {
     /// than that: formats with blocks of 32.
     #[must_use]
     pub fn precise(mut self) -> Self {
-        self.precise = matches!(self.dtype, DType::Q4_0 | DType::Q4_1 | DType::Q5_0 | DType::Q5_1 | DType::IQ4_NL);
+        use DType::{IQ4_NL, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
+        self.precise = matches!(self.dtype, Q4_0 | Q4_1 | Q5_0 | Q5_1 | Q8_0 | IQ4_NL);
         self
     }
 

@@ -76,6 +76,7 @@ pub struct Kernels {
     pub name: &'static str,
     supported: fn() -> bool,
     cell: fn(DType) -> Cell,
+    wide_cell: fn(DType) -> Option<Cell>,
     rows_cell: fn(DType) -> Cell,
     /// Row operations on f32.
     pub vector: VectorOps,
@@ -86,6 +87,11 @@ impl Kernels {
     /// The best cell of a format.
     pub fn cell(&self, dtype: DType) -> Cell {
         (self.cell)(dtype)
+    }
+
+    /// The cell of a format for weights that need more than 8 bits of their inputs, where there is one besides the best.
+    pub fn wide_cell(&self, dtype: DType) -> Option<Cell> {
+        (self.wide_cell)(dtype)
     }
 
     /// The cell of a format that reads the file's own rows.

@@ -15,5 +15,12 @@ super::tile_f32::f32_tiles!(simd = crate::kernels::simd::Plain, widen_f16 = crat
 crate::quantize::lanes::encoder!(lanes = crate::quantize::lanes::Plain);
 
 /// The scalar table.
-pub(crate) static TABLE: Kernels =
-    Kernels { name: "scalar", supported: || true, cell: cell_f32, rows_cell: cell_f32, vector: vector::OPS, encode };
+pub(crate) static TABLE: Kernels = Kernels {
+    name: "scalar",
+    supported: || true,
+    cell: cell_f32,
+    wide_cell: |_| None,
+    rows_cell: cell_f32,
+    vector: vector::OPS,
+    encode,
+};

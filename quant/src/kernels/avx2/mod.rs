@@ -45,18 +45,19 @@ pub(crate) static TABLE: Kernels = AVX2;
 pub(super) const AVX2: Kernels = Kernels {
     name: "avx2",
     supported: crate::isa::has_avx2,
-    cell,
+    cell: |dtype| integers(dtype).unwrap_or_else(|| cell_f32(dtype)),
+    // Its products of signed bytes are those of the wide activations.
+    wide_cell: |_| None,
     rows_cell: cell_f32,
     vector: VectorOps { quantize_q8: acts::quantize_q8, quantize_q16: acts::quantize_q16, ..vector::OPS },
     encode,
 };
 
-/// A table's integer tiles, instantiated for one instruction set as a function `cell(DType) -> Cell`; formats that are not
-/// listed have f32 tiles.
+/// Integer tiles, instantiated for one instruction set in a module, and a function that gives their cells.
 macro_rules! integer_tiles {
-    (enable = $feature:literal, dot = $dot:ty, $($dtype:ident => $format:ty,)*) => {
+    (fn $name:ident in $module:ident, enable = $feature:literal, dot = $dot:ty, $($dtype:ident => $format:ty,)*) => {
         #[allow(non_snake_case, reason = "a tile has the name of its format")]
-        mod tiles {
+        mod $module {
             use super::*;
 
             $(#[target_feature(enable = $feature)]
@@ -66,26 +67,28 @@ macro_rules! integer_tiles {
             })*
         }
 
-        fn cell(dtype: crate::DType) -> crate::kernels::Cell {
+        fn $name(dtype: crate::DType) -> Option<crate::kernels::Cell> {
             use crate::kernels::avx2::format::acts;
             let (acts, tile): (crate::acts::ActKinds, crate::kernels::TileFn) = match dtype {
-                $(crate::DType::$dtype => (acts::<$format>(), tiles::$dtype),)*
-                _ => return crate::kernels::avx2::cell_f32(dtype),
+                $(crate::DType::$dtype => (acts::<$format>(), $module::$dtype),)*
+                _ => return None,
             };
-            crate::kernels::Cell { layout: crate::panel::Layout::R16, acts, prompt_panels: 1, prompt: tile, generated: tile }
+            let layout = crate::panel::Layout::R16;
+            Some(crate::kernels::Cell { layout, acts, prompt_panels: 1, prompt: tile, generated: tile })
         }
     };
 }
 pub(super) use integer_tiles;
 
 integer_tiles!(
+    fn integers in tiles,
     enable = "avx2,fma,f16c",
     dot = dot::Maddubs,
     Q4_0 => records::Q4_0,
     Q4_1 => records::Q4_1,
     Q5_0 => records::Q5_0,
     Q5_1 => records::Q5_1,
-    Q8_0 => records::Q8_0,
+    Q8_0 => records::Q8_0<0>,
     Q2_K => records::Q2K,
     Q3_K => records::Q3K,
     Q4_K => records::Q4K<true>,

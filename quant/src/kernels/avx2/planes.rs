@@ -149,17 +149,25 @@ impl Planes for Six {
     }
 }
 
-/// Signed already.
-pub(in crate::kernels) struct Eight;
+/// Signed bytes; for 128 unsigned ones that are so much larger.
+pub(in crate::kernels) struct Eight<const PLUS: u8>;
 
-impl Planes for Eight {
-    const CODES: Codes = Codes::Wide;
+impl<const PLUS: u8> Planes for Eight<PLUS> {
+    const CODES: Codes = if PLUS == 0 { Codes::Wide } else { Codes::Narrow(8) };
     const LINES: usize = 8;
 
     #[inline(always)]
     unsafe fn pair(p: *const u8, i: usize) -> [Pair<__m256i>; 2] {
         // SAFETY: passed on to the caller.
-        unsafe { [line(p.add(2 * i * LINE)), line(p.add((2 * i + 1) * LINE))] }
+        unsafe {
+            let mut codes = [line(p.add(2 * i * LINE)), line(p.add((2 * i + 1) * LINE))];
+            if PLUS != 0 {
+                for codes in codes.as_flattened_mut() {
+                    *codes = _mm256_xor_si256(*codes, _mm256_set1_epi8(PLUS as i8));
+                }
+            }
+            codes
+        }
     }
 }
 

@@ -16,7 +16,8 @@ pub(in crate::kernels) type Q4_0 = Record<One<8>, Four, 1>;
 pub(in crate::kernels) type Q4_1 = Record<Two, Four, 1>;
 pub(in crate::kernels) type Q5_0 = Record<One<16>, Five, 1>;
 pub(in crate::kernels) type Q5_1 = Record<Two, Five, 1>;
-pub(in crate::kernels) type Q8_0 = Record<One<0>, Eight, 1>;
+/// Signed bytes, which meet the wide activations; or the same plus 128 and the narrow ones.
+pub(in crate::kernels) type Q8_0<const PLUS: u8> = Record<One<PLUS>, Eight<PLUS>, 1>;
 pub(in crate::kernels) type Q2K = Record<Nibbles, Twos, 8>;
 pub(in crate::kernels) type Q3K = Record<SixesCentered, Three, 8>;
 /// INNER: whether sums are scaled as integers, where that costs nothing.

@@ -28,13 +28,21 @@ pub(super) trait Fold: Copy {
     );
 }
 
-/// Codes of 8 bits, unsigned, for narrow activations: vector q is quad q. S scales and M minima: one for the group, or
-/// one for each half.
+/// Codes of 8 bits, unsigned, for narrow activations: vector q is quad q. S scales and M minima: none, one for the
+/// group, or one for each half.
 #[derive(Clone, Copy)]
 pub(super) struct Narrow<const S: usize, const M: usize> {
     pub codes: [__m512i; 8],
     pub scale: [__m512; S],
     pub min: [__m512; M],
+}
+
+/// The same with one scale, and codes that are all CENTER too large: the scale times that of the activation's sum is
+/// subtracted on the way, for all rows in one number.
+#[derive(Clone, Copy)]
+pub(super) struct Around<const CENTER: u8> {
+    pub codes: [__m512i; 8],
+    pub scale: __m512,
 }
 
 /// Codes of 16 bits for wide activations: vector `2 * q` has elements 0 and 2 of quad q, the next one elements 1 and 3.
@@ -57,6 +65,46 @@ unsafe fn scaled(sum: __m512, isum: __m512i, scale: __m512, act: f32) -> __m512 
     unsafe { _mm512_fmadd_ps(_mm512_mul_ps(scale, _mm512_set1_ps(act)), _mm512_cvtepi32_ps(isum), sum) }
 }
 
+/// Adds the products of quad Q of P groups with that of N rows of narrow activations.
+macro_rules! quad {
+    ($q:ident, $at:ident, $groups:ident, $isums:ident) => {
+        for i in 0..N {
+            let quad = _mm512_set1_epi32($at[i].add(4 * $q).cast::<i32>().read_unaligned());
+            for p in 0..P {
+                $isums[p][i] = _mm512_dpbusd_epi32($isums[p][i], $groups[p].codes[$q], quad);
+            }
+        }
+    };
+}
+
+impl<const CENTER: u8> Fold for Around<CENTER> {
+    #[inline(always)]
+    unsafe fn fold<const P: usize, const N: usize>(
+        groups: [&Self; P],
+        g: usize,
+        acts: [&ActRow<'_>; N],
+        sums: &mut [[__m512; N]; P],
+    ) {
+        // SAFETY: the 32 codes from 32 * g on, their scale and their sum are inside the rows.
+        unsafe {
+            let at: [*const i8; N] = std::array::from_fn(|i| acts[i].q8.codes.as_ptr().add(32 * g));
+            let mut isums = [[_mm512_setzero_si512(); N]; P];
+            for_each!(Q in 0 1 2 3 4 5 6 7, {
+                quad!(Q, at, groups, isums);
+            });
+            for i in 0..N {
+                let scale = _mm512_set1_ps(*acts[i].q8.scales.get_unchecked(g));
+                let dsum = _mm512_set1_ps(*acts[i].q8.dsums.get_unchecked(g));
+                let less = _mm512_mul_ps(dsum, _mm512_set1_ps(f32::from(CENTER)));
+                for p in 0..P {
+                    let sum = _mm512_fmsub_ps(_mm512_cvtepi32_ps(isums[p][i]), scale, less);
+                    sums[p][i] = _mm512_fmadd_ps(groups[p].scale, sum, sums[p][i]);
+                }
+            }
+        }
+    }
+}
+
 impl<const S: usize, const M: usize> Fold for Narrow<S, M> {
     #[inline(always)]
     unsafe fn fold<const P: usize, const N: usize>(
@@ -70,12 +118,7 @@ impl<const S: usize, const M: usize> Fold for Narrow<S, M> {
             let at: [*const i8; N] = std::array::from_fn(|i| acts[i].q8.codes.as_ptr().add(32 * g));
             let mut isums = [[_mm512_setzero_si512(); N]; P];
             for_each!(Q in 0 1 2 3 4 5 6 7, {
-                for i in 0..N {
-                    let quad = _mm512_set1_epi32(at[i].add(4 * Q).cast::<i32>().read_unaligned());
-                    for p in 0..P {
-                        isums[p][i] = _mm512_dpbusd_epi32(isums[p][i], groups[p].codes[Q], quad);
-                    }
-                }
+                quad!(Q, at, groups, isums);
                 if (S == 2 && Q == 3) || Q == 7 {
                     for i in 0..N {
                         let act = *acts[i].q8.scales.get_unchecked(g);

@@ -38,19 +38,21 @@ pub(crate) static TABLE: Kernels = Kernels {
     name: "avx512",
     supported: crate::isa::has_avx512,
     cell,
+    wide_cell,
     rows_cell,
     vector: VectorOps { quantize_q8: acts::quantize_q8, quantize_q16: acts::quantize_q16, ..vector::OPS },
     encode,
 };
 
-/// Tiles of the formats in panels, and `fn panels(DType) -> Option<(activations, tile)>`.
+/// Tiles of formats in panels, and a function that gives the cell of those.
 macro_rules! integers {
-    ($($acts:ident: $($dtype:ident $tile:ident $decode:path,)*;)*) => {
-        fn panels(dtype: DType) -> Option<(ActKinds, TileFn)> {
-            match dtype {
-                $($(DType::$dtype => Some((ActKinds { $acts: true, ..ActKinds::default() }, $tile)),)*)*
-                _ => None,
-            }
+    (fn $name:ident; $($acts:ident: $($dtype:ident $tile:ident $decode:path,)*;)*) => {
+        fn $name(dtype: DType) -> Option<Cell> {
+            let (acts, tile): (ActKinds, TileFn) = match dtype {
+                $($(DType::$dtype => (ActKinds { $acts: true, ..ActKinds::default() }, $tile),)*)*
+                _ => return None,
+            };
+            Some(Cell { layout: Layout::R16, acts, prompt_panels: 2, prompt: tile, generated: tile })
         }
 
         $($(#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
@@ -61,20 +63,26 @@ macro_rules! integers {
     };
 }
 integers! {
+    fn panels;
     q8:
         Q4_0 q4_0 small::Q4_0,
         Q4_1 q4_1 small::Q4_1,
         Q5_0 q5_0 small::Q5_0,
         Q5_1 q5_1 small::Q5_1,
         IQ4_NL iq4_nl small::Iq4Nl,
+        Q8_0 q8_0 small::Q8_0,
         Q2_K q2_k supers::Q2K,
         Q3_K q3_k supers::Q3K,
         Q4_K q4_k supers::Q4K,
         Q5_K q5_k supers::Q5K,
         IQ4_XS iq4_xs supers::Iq4Xs,;
     q16:
-        Q8_0 q8_0 small::Q8_0,
         Q6_K q6_k supers::Q6K,;
+}
+integers! {
+    fn wide_cell;
+    q16:
+        Q8_0 q8_0_wide small::Q8Wide,;
 }
 
 /// Tiles of the floats in rows, and `fn floats(DType) -> Option<tile>`.
@@ -102,8 +110,5 @@ fn rows_cell(dtype: DType) -> Cell {
 }
 
 fn cell(dtype: DType) -> Cell {
-    panels(dtype).map_or_else(
-        || rows_cell(dtype),
-        |(acts, tile)| Cell { layout: Layout::R16, acts, prompt_panels: 2, prompt: tile, generated: tile },
-    )
+    panels(dtype).unwrap_or_else(|| rows_cell(dtype))
 }

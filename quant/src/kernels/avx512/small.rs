@@ -1,7 +1,7 @@
 //! Unpacking of the formats with blocks of 32 weights: a record is a group.
 
-use super::decode::{around, fives, halves, line, looked_up, nibbles, vectors, widened};
-use super::group::{Narrow, Wide};
+use super::decode::{fives, halves, line, looked_up, nibbles, vectors, widened};
+use super::group::{Around, Narrow, Wide};
 use super::tile::Decode;
 use crate::kernels::PANEL;
 use crate::panel::HALVES;
@@ -37,23 +37,55 @@ unsafe fn minus_m(record: *const u8) -> __m512 {
     unsafe { _mm512_sub_ps(_mm512_setzero_ps(), halves(record.add(HALVES))) }
 }
 
-narrow! {
-    /// Codes around 8.
-    Q4_0: 18 bytes, nibbles at HALVES, |scale, record| around(8.0, scale);
-    /// Codes from a minimum on.
-    Q4_1: 20 bytes, nibbles at 2 * HALVES, |scale, record| minus_m(record);
-    /// Codes around 16.
-    Q5_0: 22 bytes, fives at HALVES, |scale, record| around(16.0, scale);
-    /// Codes from a minimum on.
-    Q5_1: 24 bytes, fives at 2 * HALVES, |scale, record| minus_m(record);
-    /// Values of a table.
-    Iq4Nl: 18 bytes, looked_up at HALVES, |scale, record| around(128.0, scale);
+/// A format of narrow codes around a number, from the record's numbers on.
+macro_rules! around {
+    ($($(#[$doc:meta])* $name:ident: $block:literal bytes, $codes:ident around $center:literal;)*) => { $(
+        $(#[$doc])*
+        pub(super) struct $name;
+
+        impl Decode for $name {
+            type Group = Around<$center>;
+            const BYTES: usize = $block * PANEL;
+
+            #[inline(always)]
+            unsafe fn group(panel: *const u8, g: usize) -> Self::Group {
+                // SAFETY: group g is inside the panel.
+                unsafe {
+                    let record = panel.add(g * Self::BYTES);
+                    Around { codes: $codes(record.add(HALVES)), scale: halves(record) }
+                }
+            }
+        }
+    )* };
 }
 
-/// Signed bytes, widened to 16 bits.
-pub(super) struct Q8_0;
+around! {
+    Q4_0: 18 bytes, nibbles around 8;
+    Q5_0: 22 bytes, fives around 16;
+    /// Values of a table.
+    Iq4Nl: 18 bytes, looked_up around 128;
+    /// Signed bytes, made unsigned.
+    Q8_0: 34 bytes, bytes_around around 128;
+}
 
-impl Decode for Q8_0 {
+/// Signed bytes plus 128.
+#[inline(always)]
+unsafe fn bytes_around(p: *const u8) -> [__m512i; 8] {
+    // SAFETY: eight lines are readable at `p`, by the caller.
+    unsafe { vectors!(8, Q => _mm512_xor_si512(line(p, Q), _mm512_set1_epi8(-128))) }
+}
+
+narrow! {
+    /// Codes from a minimum on.
+    Q4_1: 20 bytes, nibbles at 2 * HALVES, |scale, record| minus_m(record);
+    /// Codes from a minimum on.
+    Q5_1: 24 bytes, fives at 2 * HALVES, |scale, record| minus_m(record);
+}
+
+/// Q8_0 for wide activations: signed bytes, widened to 16 bits.
+pub(super) struct Q8Wide;
+
+impl Decode for Q8Wide {
     type Group = Wide;
     const BYTES: usize = 34 * PANEL;
 

@@ -1,7 +1,7 @@
 //! Unpacking of the formats with blocks of 256 weights: a record has eight groups behind its scales.
 
 use super::decode::{around, both, bytes, fives, halves, looked_up, nibbles, ones, place, six, twos, vectors};
-use super::group::{Narrow, Wide};
+use super::group::{Around, Narrow, Wide};
 use super::tile::Decode;
 use crate::kernels::PANEL;
 use crate::panel::{HALVES, LINE};
@@ -66,7 +66,7 @@ impl Decode for Q5K {
 pub(super) struct Iq4Xs;
 
 impl Decode for Iq4Xs {
-    type Group = Narrow<1, 1>;
+    type Group = Around<128>;
     const BYTES: usize = 136 * PANEL / 8;
 
     #[inline(always)]
@@ -78,7 +78,7 @@ impl Decode for Iq4Xs {
             let number = _mm512_sub_epi32(six(low, low.add(4 * PANEL), g), _mm512_set1_epi32(32));
             let scale = times(halves(record), number);
             let codes = looked_up(record.add(HALVES + 6 * PANEL + g * 4 * LINE));
-            Narrow { codes, scale: [scale], min: [around(128.0, scale)] }
+            Around { codes, scale }
         }
     }
 }

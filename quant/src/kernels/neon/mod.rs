@@ -43,6 +43,7 @@ pub(crate) static TABLE: Kernels = Kernels {
     name: "neon",
     supported: crate::isa::has_neon,
     cell: plain::cell,
+    wide_cell: plain::wide_cell,
     rows_cell,
     vector: vector::OPS,
     encode,
@@ -53,6 +54,7 @@ pub(crate) static DOTPROD: Kernels = Kernels {
     name: "neon-dotprod",
     supported: crate::isa::has_neon_dotprod,
     cell: dot::cell,
+    wide_cell: dot::wide_cell,
     rows_cell,
     vector: vector::OPS,
     encode,
@@ -63,6 +65,7 @@ pub(crate) static I8MM: Kernels = Kernels {
     name: "neon-i8mm",
     supported: crate::isa::has_neon_i8mm,
     cell: matmul::cell,
+    wide_cell: matmul::wide_cell,
     rows_cell,
     vector: vector::OPS,
     encode,
@@ -100,13 +103,13 @@ fn panels(wide: bool, tile: TileFn) -> Cell {
 /// formats whose codes may be larger than 31.
 macro_rules! integer_tiles {
     ($module:ident, enable = $feature:literal, products = $products:path, large = $large:path) => {
-        integer_tiles!(@list $module, $feature, [
-            q8_0 Q8_0 $products, q4_0 Q4_0 $products, q4_1 Q4_1 $products, q5_0 Q5_0 $products, q5_1 Q5_1 $products,
+        integer_tiles!(@list $module, $feature, $products, [
+            q8_0 Q8_0 $large, q4_0 Q4_0 $products, q4_1 Q4_1 $products, q5_0 Q5_0 $products, q5_1 Q5_1 $products,
             iq4_nl IQ4_NL $large, iq4_xs IQ4_XS $large, q2_k Q2_K $products, q3_k Q3_K $products,
             q4_k Q4_K $products, q5_k Q5_K $products, q6_k Q6_K $products
         ]);
     };
-    (@list $module:ident, $feature:literal, [$($name:ident $format:ident $products:path),*]) => {
+    (@list $module:ident, $feature:literal, $wide:path, [$($name:ident $format:ident $products:path),*]) => {
         mod $module {
             use super::{decode, tile};
             use crate::formats::DType;
@@ -117,6 +120,16 @@ macro_rules! integer_tiles {
                     $(DType::$format => super::panels(<decode::$format as decode::Format>::WIDE, $name),)*
                     DType::F32 | DType::F16 | DType::BF16 => super::rows_cell(dtype),
                 }
+            }
+
+            pub(super) fn wide_cell(dtype: DType) -> Option<Cell> {
+                (dtype == DType::Q8_0).then(|| super::panels(true, q8_0_wide))
+            }
+
+            #[target_feature(enable = $feature)]
+            unsafe fn q8_0_wide(t: &Tile<'_>) {
+                // SAFETY: as below.
+                unsafe { tile::run::<decode::Q8Wide, $wide>(t) }
             }
 
             $(

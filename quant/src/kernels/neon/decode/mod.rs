@@ -10,7 +10,7 @@ mod bits;
 mod small;
 mod supers;
 
-pub(super) use small::{IQ4_NL, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
+pub(super) use small::{IQ4_NL, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q8Wide};
 pub(super) use supers::{IQ4_XS, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K};
 
 use super::products::Products;

@@ -9,6 +9,8 @@ use std::arch::aarch64::*;
 
 /// Signed bytes.
 pub(in super::super) struct Q8_0;
+/// The same for wide activations.
+pub(in super::super) struct Q8Wide;
 /// Codes around 8: a minimum of -8 scales.
 pub(in super::super) struct Q4_0;
 /// Codes from a minimum.
@@ -73,7 +75,8 @@ macro_rules! scaled {
     };
 }
 
-scaled!(Q8_0, bits = 8, wide = true);
+scaled!(Q8_0, bits = 8);
+scaled!(Q8Wide, bits = 8, wide = true);
 scaled!(Q4_0, bits = 4, center = 8.0);
 scaled!(Q5_0, bits = 5);
 scaled!(IQ4_NL, bits = 4, code = look_up);
