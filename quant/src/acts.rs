@@ -13,7 +13,7 @@
 //! Formats of four and five bits in blocks of 32 are met with 8-bit codes, too; but for the weights of a model through
 //! which most of the error comes, these have a second row of codes for what the first ones leave over.
 
-use crate::kernels::Kernels;
+use crate::kernels::{Kernels, VectorOps};
 use crate::threads::{SharedMut, Team};
 use std::cell::RefCell;
 
@@ -23,6 +23,8 @@ pub const GROUP: usize = 32;
 /// Which forms of the rows the consumers need.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ActKinds {
+    /// The values as they are.
+    pub x: bool,
     /// 8-bit codes with scales and sums.
     pub q8: bool,
     /// 14-bit codes with scales and sums.
@@ -32,10 +34,18 @@ pub struct ActKinds {
 }
 
 impl ActKinds {
+    /// The values and nothing else.
+    pub const FLOATS: Self = Self { x: true, q8: false, q16: false, rest: false };
+
     /// What both sides together need.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
-        Self { q8: self.q8 || other.q8, q16: self.q16 || other.q16, rest: self.rest || other.rest }
+        Self {
+            x: self.x || other.x,
+            q8: self.q8 || other.q8,
+            q16: self.q16 || other.q16,
+            rest: self.rest || other.rest,
+        }
     }
 }
 
@@ -61,7 +71,7 @@ impl ActRow<'_> {
     /// Whether it has `k` values in every form that is asked for.
     pub(crate) fn serves(&self, kinds: ActKinds, k: usize) -> bool {
         let has = |want: bool, len: usize| !want || len == k;
-        self.x.len() == k
+        has(kinds.x, self.x.len())
             && has(kinds.q8, self.q8.codes.len())
             && has(kinds.q16, self.q16.codes.len())
             && has(kinds.rest, self.rest.codes.len())
@@ -167,6 +177,45 @@ impl<T> SharedForm<T> {
     }
 }
 
+/// Where the integer forms of rows go.
+struct Forms<'a> {
+    kinds: ActKinds,
+    vector: &'a VectorOps,
+    q8: SharedForm<i8>,
+    q16: SharedForm<i16>,
+    rest: SharedForm<i8>,
+}
+
+impl Forms<'_> {
+    /// Makes row `i`'s of its values.
+    ///
+    /// # Safety
+    /// Each row is made by one thread at a time.
+    unsafe fn make(&self, i: usize, row: &[f32]) {
+        let (k, kinds) = (row.len(), self.kinds);
+        if kinds.q8 {
+            // SAFETY: by the caller.
+            self.vector.quantize_q8(row, unsafe { self.q8.row(i, k) });
+        }
+        if kinds.rest {
+            // SAFETY: by the caller.
+            let (q8, rest) = unsafe { (self.q8.row(i, k), self.rest.row(i, k)) };
+            LEFT.with_borrow_mut(|left| {
+                left.clear();
+                let groups = row.chunks_exact(GROUP).zip(q8.codes.chunks_exact(GROUP)).zip(&*q8.scales);
+                left.extend(groups.flat_map(|((x, codes), &scale)| {
+                    x.iter().zip(codes).map(move |(&x, &code)| x - f32::from(code) * scale)
+                }));
+                self.vector.quantize_q8(left, rest);
+            });
+        }
+        if kinds.q16 {
+            // SAFETY: by the caller.
+            self.vector.quantize_q16(row, unsafe { self.q16.row(i, k) });
+        }
+    }
+}
+
 const NONE8: Codes<'static, i8> = Codes { codes: &[], scales: &[], dsums: &[], halves: &[] };
 const NONE16: Codes<'static, i16> = Codes { codes: &[], scales: &[], dsums: &[], halves: &[] };
 
@@ -185,6 +234,8 @@ pub struct Acts {
 }
 
 thread_local! {
+    /// A row that is not kept as it is.
+    static ROW: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
     /// What a row's 8-bit codes leave over.
     static LEFT: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
@@ -197,19 +248,26 @@ fn code_stride(k: usize) -> usize {
 impl Acts {
     /// Room for rows of `k` values; `k` must be a multiple of 32 where an integer form is wanted.
     pub fn new(k: usize, kinds: ActKinds, kernels: &'static Kernels) -> Self {
-        let floats_only = kinds == ActKinds::default();
-        assert!(floats_only || k.is_multiple_of(GROUP), "integer activations come in groups of {GROUP}, not {k}");
-        Self {
+        let mut acts = Self {
             k,
             n: 0,
-            kinds,
+            kinds: ActKinds::default(),
             kernels,
             x: Vec::new(),
             q8: Form::EMPTY,
             q16: Form::EMPTY,
             rest: Form::EMPTY,
             prompt: Vec::new(),
-        }
+        };
+        acts.want(kinds);
+        acts
+    }
+
+    /// The forms that are made from now on; there are no rows until the next are made.
+    pub fn want(&mut self, kinds: ActKinds) {
+        let (k, integers) = (self.k, kinds.q8 || kinds.q16 || kinds.rest);
+        assert!(!integers || k.is_multiple_of(GROUP), "integer activations come in groups of {GROUP}, not {k}");
+        (self.n, self.kinds) = (0, kinds);
     }
 
     /// Values per row.
@@ -227,8 +285,8 @@ impl Acts {
         self.prompt[i]
     }
 
-    /// Makes `n` rows: `f(i, row)` writes row i (which holds old values before), and the other forms are made of it.
-    /// `is_prompt(i)` is the row's role.
+    /// Makes `n` rows: `f(i, row)` writes all of row i, and the forms that are wanted are made of it. `is_prompt(i)` is
+    /// the row's role.
     pub fn fill(
         &mut self,
         team: &Team<'_>,
@@ -236,10 +294,25 @@ impl Acts {
         is_prompt: impl Fn(usize) -> bool,
         f: impl Fn(usize, &mut [f32]) + Sync,
     ) {
+        self.fill_beside(team, n, is_prompt, &mut [], |i, _, row| f(i, row));
+    }
+
+    /// As [`Acts::fill`]; `f(i, own, row)` may also change row i of `beside`, which has `n` rows of any width.
+    pub fn fill_beside(
+        &mut self,
+        team: &Team<'_>,
+        n: usize,
+        is_prompt: impl Fn(usize) -> bool,
+        beside: &mut [f32],
+        f: impl Fn(usize, &mut [f32], &mut [f32]) + Sync,
+    ) {
+        let width = beside.len().checked_div(n).unwrap_or(0);
         self.n = n;
         self.prompt.clear();
         self.prompt.extend((0..n).map(is_prompt));
-        self.x.resize(n * self.k, 0.0);
+        if self.kinds.x {
+            self.x.resize(n * self.k, 0.0);
+        }
         if self.kinds.q8 {
             self.q8.resize(n, self.k);
         }
@@ -249,32 +322,31 @@ impl Acts {
         if self.kinds.rest {
             self.rest.resize(n, self.k);
         }
-        let (k, kinds, vector) = (self.k, self.kinds, &self.kernels.vector);
-        let x = SharedMut::new(&mut self.x);
-        let (q8, q16, rest) = (self.q8.shared(), self.q16.shared(), self.rest.shared());
+        let (k, kinds) = (self.k, self.kinds);
+        let (x, beside) = (SharedMut::new(&mut self.x), SharedMut::new(beside));
+        let forms = Forms {
+            kinds,
+            vector: &self.kernels.vector,
+            q8: self.q8.shared(),
+            q16: self.q16.shared(),
+            rest: self.rest.shared(),
+        };
         team.each(n, |i| {
             // SAFETY: each row index is handed out once, and rows do not overlap.
-            let row = unsafe { x.slice(i * k..(i + 1) * k) };
-            f(i, row);
-            if kinds.q8 {
+            let own = unsafe { beside.slice(i * width..(i + 1) * width) };
+            let mut make = |row: &mut [f32]| {
+                f(i, own, row);
                 // SAFETY: each row index is handed out once.
-                vector.quantize_q8(row, unsafe { q8.row(i, k) });
-            }
-            if kinds.rest {
-                // SAFETY: each row index is handed out once.
-                let (q8, rest) = unsafe { (q8.row(i, k), rest.row(i, k)) };
-                LEFT.with_borrow_mut(|left| {
-                    left.clear();
-                    let groups = row.chunks_exact(GROUP).zip(q8.codes.chunks_exact(GROUP)).zip(&*q8.scales);
-                    left.extend(groups.flat_map(|((x, codes), &scale)| {
-                        x.iter().zip(codes).map(move |(&x, &code)| x - f32::from(code) * scale)
-                    }));
-                    vector.quantize_q8(left, rest);
+                unsafe { forms.make(i, row) };
+            };
+            if kinds.x {
+                // SAFETY: as above.
+                make(unsafe { x.slice(i * k..(i + 1) * k) });
+            } else {
+                ROW.with_borrow_mut(|row| {
+                    row.resize(k, 0.0);
+                    make(row);
                 });
-            }
-            if kinds.q16 {
-                // SAFETY: each row index is handed out once.
-                vector.quantize_q16(row, unsafe { q16.row(i, k) });
             }
         });
     }
@@ -283,7 +355,7 @@ impl Acts {
     pub fn row(&self, i: usize) -> ActRow<'_> {
         assert!(i < self.n, "activation row {i} of {}", self.n);
         ActRow {
-            x: &self.x[i * self.k..(i + 1) * self.k],
+            x: if self.kinds.x { &self.x[i * self.k..(i + 1) * self.k] } else { &[] },
             q8: if self.kinds.q8 { self.q8.row(i, self.k) } else { NONE8 },
             q16: if self.kinds.q16 { self.q16.row(i, self.k) } else { NONE16 },
             rest: if self.kinds.rest { self.rest.row(i, self.k) } else { NONE8 },

@@ -108,7 +108,7 @@ mod tests {
         let pool = Pool::new(threads, &[]).unwrap();
         let collector = Collector::new(false);
         pool.enter(threads, |team| {
-            let mut acts = Acts::new(cols, ActKinds::default(), kernels::best());
+            let mut acts = Acts::new(cols, ActKinds::FLOATS, kernels::best());
             acts.fill(
                 team,
                 3,

@@ -43,13 +43,13 @@ pub struct FfnScratch {
 
 impl FfnScratch {
     /// Buffers for blocks like `ffn`.
-    pub fn new(ffn: &Ffn, kinds: ActKinds, kernels: &'static Kernels) -> Self {
+    pub fn new(ffn: &Ffn, kernels: &'static Kernels) -> Self {
         let width = match ffn {
             Ffn::Dense(m) => m.ffn_down.cols(),
             Ffn::Moe(m) => m.experts.ffn,
         };
         let (gate, up, router, down) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { gate, up, router, down, act: Acts::new(width, kinds, kernels) }
+        Self { gate, up, router, down, act: Acts::new(width, ActKinds::default(), kernels) }
     }
 }
 
@@ -97,15 +97,11 @@ impl Ffn {
         }
     }
 
-    /// The forms of its input, and of the products' inputs in between, that are read.
-    pub fn kinds(&self) -> (ActKinds, ActKinds) {
+    /// The forms of its input that are read.
+    pub fn input_kinds(&self) -> ActKinds {
         match self {
-            Self::Dense(m) => (m.ffn_gate.acts().and(m.ffn_up.acts()), m.ffn_down.acts()),
-            Self::Moe(m) => {
-                let all = |w: &[Weight]| w.iter().fold(ActKinds::default(), |k, w| k.and(w.acts()));
-                let input = m.ffn_gate_inp.acts().and(all(&m.ffn_gate_exps)).and(all(&m.ffn_up_exps));
-                (input, all(&m.ffn_down_exps))
-            }
+            Self::Dense(m) => m.ffn_gate.acts().and(m.ffn_up.acts()),
+            Self::Moe(m) => m.ffn_gate_inp.acts().and(kinds(&m.ffn_gate_exps)).and(kinds(&m.ffn_up_exps)),
         }
     }
 
@@ -130,6 +126,7 @@ impl Mlp {
         ];
         weight::run(c.team, h, &mut products);
         let part = |i: usize| i * width..(i + 1) * width;
+        s.act.want(c.forms(self.ffn_down.acts()));
         s.act.fill(
             c.team,
             n,
@@ -170,6 +167,7 @@ impl Moe {
         weight::run(c.team, h, &mut products);
         drop(products);
         let part = |i: usize| i * e.ffn..(i + 1) * e.ffn;
+        s.act.want(c.forms(kinds(&self.ffn_down_exps)));
         s.act.fill(
             c.team,
             pairs,
@@ -220,6 +218,11 @@ impl Moe {
         let of_token = chosen.iter().enumerate().map(place).collect();
         Routing { tokens, first, of_token, token_of }
     }
+}
+
+/// The forms of activations that some matrices read.
+fn kinds(weights: &[Weight]) -> ActKinds {
+    weights.iter().fold(ActKinds::default(), |k, w| k.and(w.acts()))
 }
 
 /// One product per expert that has tokens; results lie one after the other in `out`.

@@ -18,6 +18,7 @@ pub use config::Config;
 pub use observe::{Input, Observe};
 pub use qwen3::{LoadOptions, Qwen3, Scratch};
 
+use lapwing_quant::acts::ActKinds;
 use lapwing_quant::kernels::Kernels;
 use lapwing_quant::threads::Team;
 
@@ -32,4 +33,11 @@ pub struct Compute<'a> {
     pub observe: Option<&'a dyn Observe>,
     /// The block at work; none before and behind them.
     pub layer: Option<usize>,
+}
+
+impl Compute<'_> {
+    /// The forms of activations to make where these are read: an observer sees the values, too.
+    fn forms(&self, kinds: ActKinds) -> ActKinds {
+        ActKinds { x: kinds.x || self.observe.is_some(), ..kinds }
+    }
 }

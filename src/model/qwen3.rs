@@ -125,26 +125,26 @@ impl Qwen3 {
     pub fn products_per_token(&self) -> (u64, u64) {
         self.per_token().fold((0, 0), |(integers, floats), (w, n)| {
             let products = (n * w.rows() * w.cols()) as u64;
-            let as_floats = w.acts() == ActKinds::default();
+            let as_floats = w.acts() == ActKinds::FLOATS;
             if as_floats { (integers, floats + products) } else { (integers + products, floats) }
         })
     }
 
     /// Buffers for forward passes; one set per concurrent pass.
     pub fn scratch(&self) -> Scratch {
-        let all = |f: &dyn Fn(&Block) -> ActKinds| self.blk.iter().fold(ActKinds::default(), |k, b| k.and(f(b)));
         let (c, kernels) = (&self.config, self.kernels);
         let heads = c.heads.n_heads * c.heads.head_dim;
-        let output = self.output.as_ref().unwrap_or(&self.token_embd).acts();
+        // Which forms are wanted differs from block to block.
+        let rows = |k: usize| Acts::new(k, ActKinds::default(), kernels);
         Scratch {
             x: Vec::new(),
             delta: Vec::new(),
             attn: AttentionScratch::default(),
-            attn_in: Acts::new(c.n_embd, all(&|b| b.attn.input_kinds()), kernels),
-            attn_out: Acts::new(heads, all(&|b| b.attn.attn_output.acts()), kernels),
-            ffn_in: Acts::new(c.n_embd, all(&|b| b.ffn.kinds().0), kernels),
-            ffn: FfnScratch::new(&self.blk[0].ffn, all(&|b| b.ffn.kinds().1), kernels),
-            head_in: Acts::new(c.n_embd, output, kernels),
+            attn_in: rows(c.n_embd),
+            attn_out: rows(heads),
+            ffn_in: rows(c.n_embd),
+            ffn: FfnScratch::new(&self.blk[0].ffn, kernels),
+            head_in: rows(c.n_embd),
             logits: Vec::new(),
         }
     }
@@ -161,12 +161,14 @@ impl Qwen3 {
         for (layer, b) in self.blk.iter().enumerate() {
             let c = Compute { layer: Some(layer), ..c };
             let part = |i: usize| i * d..(i + 1) * d;
-            s.attn_in.fill(
-                c.team,
-                n,
-                |i| batch.is_prompt(i),
-                |i, row| v.rms_norm(&s.x[part(i)], &b.attn_norm, self.config.eps, row),
-            );
+            s.attn_in.want(c.forms(b.attn.input_kinds()));
+            let (role, x) = (|i: usize| batch.is_prompt(i), &mut s.x);
+            s.attn_in.fill_beside(c.team, n, role, x, |i, x, row| {
+                if layer > 0 {
+                    v.add(x, &s.delta[part(i)]);
+                }
+                v.rms_norm(x, &b.attn_norm, self.config.eps, row);
+            });
             c.tell(&["attn_q", "attn_k", "attn_v"], &s.attn_in, None);
             b.attn.mix(c, batch, &s.attn_in, (store, layer), &mut s.attn);
             // Behind the last attention only the rows whose logits are wanted matter, unless somebody watches.
@@ -179,19 +181,21 @@ impl Qwen3 {
             let is_prompt = |i: usize| batch.is_prompt(rows[i]);
             let width = s.attn_out.k();
             let mixed = &s.attn.mixed;
+            s.attn_out.want(c.forms(b.attn.attn_output.acts()));
             s.attn_out
                 .fill(c.team, rows.len(), is_prompt, |i, row| row.copy_from_slice(&mixed[rows[i] * width..][..width]));
             c.tell(&["attn_output"], &s.attn_out, None);
             s.delta.resize(rows.len() * d, 0.0);
             let output = Product { weight: &b.attn.attn_output, rows: Rows::All, out: &mut s.delta };
             weight::run(c.team, &s.attn_out, &mut [output]);
-            c.team.rows(&mut s.x, d, |i, row| v.add(row, &s.delta[part(i)]));
-            s.ffn_in.fill(c.team, rows.len(), is_prompt, |i, row| {
-                v.rms_norm(&s.x[part(i)], &b.ffn_norm, self.config.eps, row)
+            s.ffn_in.want(c.forms(b.ffn.input_kinds()));
+            s.ffn_in.fill_beside(c.team, rows.len(), is_prompt, &mut s.x, |i, x, row| {
+                v.add(x, &s.delta[part(i)]);
+                v.rms_norm(x, &b.ffn_norm, self.config.eps, row);
             });
             b.ffn.forward(c, &s.ffn_in, &mut s.ffn, &mut s.delta);
-            c.team.rows(&mut s.x, d, |i, row| v.add(row, &s.delta[part(i)]));
         }
+        c.team.rows(&mut s.x, d, |i, row| v.add(row, &s.delta[i * d..(i + 1) * d]));
         self.logits(c, batch, s)
     }
 
@@ -201,6 +205,8 @@ impl Qwen3 {
         // The rows wanted are all that is left, unless somebody watches.
         let place = |i: usize| if c.observe.is_some() { batch.wanted()[i] } else { i };
         let residual = |i: usize| &x[place(i) * d..][..d];
+        let weight = self.output.as_ref().unwrap_or(&self.token_embd);
+        s.head_in.want(c.forms(weight.acts()));
         s.head_in.fill(
             c.team,
             n,
@@ -209,7 +215,6 @@ impl Qwen3 {
         );
         c.tell(if self.output.is_some() { &["output"] } else { &["token_embd"] }, &s.head_in, None);
         s.logits.resize(n * self.config.n_vocab, 0.0);
-        let weight = self.output.as_ref().unwrap_or(&self.token_embd);
         let head = Product { weight, rows: Rows::All, out: &mut s.logits };
         weight::run(c.team, &s.head_in, &mut [head]);
         &s.logits

@@ -254,10 +254,10 @@ fn integer_activations_are_those_of_the_plain_form() {
             _ => rng.f32(),
         })
         .collect();
-    let kinds = ActKinds { q8: true, q16: true, rest: true };
-    let forms = |kernels: &'static Kernels| {
+    let kinds = ActKinds { x: false, q8: true, q16: true, rest: true };
+    let forms = |kernels: &'static Kernels, x: &[f32]| {
         let mut acts = Acts::new(x.len(), kinds, kernels);
-        pool.enter(1, |team| acts.fill(team, 1, |_| false, |_, row| row.copy_from_slice(&x)));
+        pool.enter(1, |team| acts.fill(team, 1, |_| false, |_, row| row.copy_from_slice(x)));
         let row = acts.row(0);
         let floats = |c: &Codes<'_, i8>| [c.scales, c.dsums, c.halves].concat();
         let wide = [row.q16.scales, row.q16.dsums, row.q16.halves].concat();
@@ -265,9 +265,12 @@ fn integer_activations_are_those_of_the_plain_form() {
         let bits: Vec<u32> = floats.iter().map(|v| v.to_bits()).collect();
         (row.q8.codes.to_vec(), row.rest.codes.to_vec(), row.q16.codes.to_vec(), bits)
     };
-    let plain = forms(by_name("scalar").unwrap());
-    for kernels in available() {
-        assert!(forms(kernels) == plain, "{kernels:?}: codes, scales and sums are not the plain form's");
+    for len in [4096, 32, 96, 512, 544, 1504] {
+        let plain = forms(by_name("scalar").unwrap(), &x[..len]);
+        for kernels in available() {
+            let same = forms(kernels, &x[..len]) == plain;
+            assert!(same, "{kernels:?}, {len} values: codes, scales and sums are not the plain form's");
+        }
     }
 }
 
@@ -277,7 +280,7 @@ fn integer_activations_are_within_half_a_step() {
     for kernels in available() {
         let mut rng = Rng(3);
         let x: Vec<f32> = (0..256).map(|i| if i < 32 { 0.0 } else { rng.f32() * i as f32 }).collect();
-        let mut acts = Acts::new(256, ActKinds { q8: true, q16: true, rest: false }, kernels);
+        let mut acts = Acts::new(256, ActKinds { x: true, q8: true, q16: true, rest: false }, kernels);
         pool.enter(1, |team| acts.fill(team, 1, |_| false, |_, row| row.copy_from_slice(&x)));
         let row = acts.row(0);
         for (k, &x) in x.iter().enumerate() {

@@ -123,7 +123,7 @@ macro_rules! f32_tiles {
                 crate::DType::Q8_0 => rows::q8_0,
                 _ => rows::any,
             };
-            let (layout, acts) = (crate::panel::Layout::Rows, crate::acts::ActKinds::default());
+            let (layout, acts) = (crate::panel::Layout::Rows, crate::acts::ActKinds::FLOATS);
             crate::kernels::Cell { layout, acts, prompt_panels: 1, prompt: tile, generated: tile }
         }
     };
