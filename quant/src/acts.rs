@@ -5,16 +5,19 @@
 //!
 //! Integer forms, per group of 32 values: `scale = max|x| / top`, `code = round(x / scale)`, `dsum = scale * sum(codes)`,
 //! and the same sum for each half of the group, for formats with a minimum per 16 weights.
-//! The narrow form has codes of 8 bits (top 127): it meets weights whose own rounding is much coarser. The wide form
-//! has 14 bits (top 8191): with weights of six or eight bits, 8-bit activations would be the larger error by far.
+//! The narrow form has codes of 8 bits (top 127), the wide form 14 bits (top 8191) for weights where 8-bit activations
+//! would be the larger error by far.
 //! Products with a group's weights are summed exactly in 32-bit integers; 14 bits leave room for Q6_K's inner scales.
 //! The four codes of a quad are stored in the order 0, 2, 1, 3 in the wide form, as tiles take bytes apart.
 //!
-//! Formats of four and five bits in blocks of 32 are met with 8-bit codes, too; but for the weights of a model through
-//! which most of the error comes, these have a second row of codes for what the first ones leave over.
+//! For the weights of a model through which most of the error comes, formats in blocks of 32 want more than 8 bits: Q8_0
+//! the wide form, the others a second row of 8-bit codes for what the first ones leave over.
 
-use crate::kernels::{Kernels, VectorOps};
+mod forms;
+
+use crate::kernels::Kernels;
 use crate::threads::{SharedMut, Team};
+use forms::{Form, Forms, NONE8, NONE16};
 use std::cell::RefCell;
 
 /// Values per scale of the int8 form.
@@ -111,114 +114,6 @@ impl<T> CodesMut<'_, T> {
     }
 }
 
-/// The rows of one integer form.
-struct Form<T> {
-    codes: Vec<T>,
-    scales: Vec<f32>,
-    dsums: Vec<f32>,
-    halves: Vec<f32>,
-}
-
-impl<T: Copy + Default> Form<T> {
-    const EMPTY: Self = Self { codes: Vec::new(), scales: Vec::new(), dsums: Vec::new(), halves: Vec::new() };
-
-    fn resize(&mut self, n: usize, k: usize) {
-        self.codes.resize(n * code_stride(k), T::default());
-        self.scales.resize(n * (k / GROUP), 0.0);
-        self.dsums.resize(n * (k / GROUP), 0.0);
-        self.halves.resize(2 * n * (k / GROUP), 0.0);
-    }
-
-    fn row(&self, i: usize, k: usize) -> Codes<'_, T> {
-        let (at, groups) = (i * code_stride(k), k / GROUP);
-        let part = i * groups..(i + 1) * groups;
-        Codes {
-            codes: &self.codes[at..at + k],
-            scales: &self.scales[part.clone()],
-            dsums: &self.dsums[part],
-            halves: &self.halves[2 * i * groups..2 * (i + 1) * groups],
-        }
-    }
-
-    fn shared(&mut self) -> SharedForm<T> {
-        SharedForm {
-            codes: SharedMut::new(&mut self.codes),
-            scales: SharedMut::new(&mut self.scales),
-            dsums: SharedMut::new(&mut self.dsums),
-            halves: SharedMut::new(&mut self.halves),
-        }
-    }
-}
-
-struct SharedForm<T> {
-    codes: SharedMut<T>,
-    scales: SharedMut<f32>,
-    dsums: SharedMut<f32>,
-    halves: SharedMut<f32>,
-}
-
-impl<T> SharedForm<T> {
-    /// Row `i`.
-    ///
-    /// # Safety
-    /// Each row is taken by one thread at a time.
-    unsafe fn row(&self, i: usize, k: usize) -> CodesMut<'_, T> {
-        let (at, groups) = (i * code_stride(k), k / GROUP);
-        let part = i * groups..(i + 1) * groups;
-        // SAFETY: rows of different i do not overlap, and the caller takes each once.
-        unsafe {
-            CodesMut {
-                codes: self.codes.slice(at..at + k),
-                scales: self.scales.slice(part.clone()),
-                dsums: self.dsums.slice(part),
-                halves: self.halves.slice(2 * i * groups..2 * (i + 1) * groups),
-            }
-        }
-    }
-}
-
-/// Where the integer forms of rows go.
-struct Forms<'a> {
-    kinds: ActKinds,
-    vector: &'a VectorOps,
-    q8: SharedForm<i8>,
-    q16: SharedForm<i16>,
-    rest: SharedForm<i8>,
-}
-
-impl Forms<'_> {
-    /// Makes row `i`'s of its values.
-    ///
-    /// # Safety
-    /// Each row is made by one thread at a time.
-    unsafe fn make(&self, i: usize, row: &[f32]) {
-        let (k, kinds) = (row.len(), self.kinds);
-        if kinds.q8 {
-            // SAFETY: by the caller.
-            self.vector.quantize_q8(row, unsafe { self.q8.row(i, k) });
-        }
-        if kinds.rest {
-            // SAFETY: by the caller.
-            let (q8, rest) = unsafe { (self.q8.row(i, k), self.rest.row(i, k)) };
-            LEFT.with_borrow_mut(|left| {
-                left.clear();
-                let groups = row.chunks_exact(GROUP).zip(q8.codes.chunks_exact(GROUP)).zip(&*q8.scales);
-                left.extend(groups.flat_map(|((x, codes), &scale)| {
-                    x.iter().zip(codes).map(move |(&x, &code)| x - f32::from(code) * scale)
-                }));
-                self.vector.quantize_q8(left, rest);
-            });
-        }
-        if kinds.q16 {
-            // SAFETY: by the caller.
-            self.vector.quantize_q16(row, unsafe { self.q16.row(i, k) });
-        }
-    }
-}
-
-const NONE8: Codes<'static, i8> = Codes { codes: &[], scales: &[], dsums: &[], halves: &[] };
-const NONE16: Codes<'static, i16> = Codes { codes: &[], scales: &[], dsums: &[], halves: &[] };
-
 /// `[n, k]` activations in every form that was asked for.
 pub struct Acts {
     k: usize,
@@ -236,13 +131,6 @@ pub struct Acts {
 thread_local! {
     /// A row that is not kept as it is.
     static ROW: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-    /// What a row's 8-bit codes leave over.
-    static LEFT: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Codes of one row are followed by a gap, so that rows of 2^n values do not share cache sets.
-fn code_stride(k: usize) -> usize {
-    k.next_multiple_of(64) + 64
 }
 
 impl Acts {

@@ -258,11 +258,13 @@ impl Common<'_> {
     fn scale_queries(&self, span: &QuerySpan<'_>, head: usize, (width, out): (usize, &mut [f32])) {
         let d = self.heads.head_dim;
         let scale = std::f32::consts::LOG2_E / (d as f32).sqrt();
-        out.fill(0.0);
-        for (i, out) in out.chunks_exact_mut(width).enumerate().take(span.len * self.group()) {
+        let (rows, behind) = out.split_at_mut(span.len * self.group() * width);
+        for (i, out) in rows.chunks_exact_mut(width).enumerate() {
             let q = &self.q[self.at(span, head, i)];
             out.iter_mut().zip(q).for_each(|(o, q)| *o = q * scale);
+            out[d..].fill(0.0);
         }
+        behind.fill(0.0);
     }
 
     /// The first `n` rows of a head's part of a page.

@@ -94,8 +94,8 @@ impl Weight {
         Some(first.into_inner()).filter(|&r| r != usize::MAX)
     }
 
-    /// Asks for more than 8 bits of its inputs, where the format's tiles would read 8 and other programs lose no more
-    /// than that: formats with blocks of 32.
+    /// Asks for more than 8 bits of its inputs, where the format's best tiles read 8 and other programs lose no more than
+    /// that: formats with blocks of 32. Before [`Weight::repack`].
     #[must_use]
     pub fn precise(mut self) -> Self {
         use DType::{IQ4_NL, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};

@@ -5,6 +5,7 @@ use super::{Compute, Config};
 use crate::batch::Batch;
 use crate::error::Result;
 use crate::kv::Store;
+use lapwing_quant::DType;
 use lapwing_quant::acts::{ActKinds, Acts};
 use lapwing_quant::attend::{self, Heads, Prepare};
 use lapwing_quant::weight::{self, Product, Rows, Weight};
@@ -41,11 +42,13 @@ impl Attention {
     pub fn load(source: &Source<'_>, c: &Config, blk: &str) -> Result<Self> {
         let Heads { n_heads, n_kv_heads, head_dim } = c.heads;
         let (q, kv) = (n_heads * head_dim, n_kv_heads * head_dim);
+        let attn_output = source.matrix(&format!("{blk}.attn_output.weight"), c.n_embd, q)?;
         Ok(Self {
             attn_q: source.matrix(&format!("{blk}.attn_q.weight"), q, c.n_embd)?,
             attn_k: source.matrix(&format!("{blk}.attn_k.weight"), kv, c.n_embd)?,
             attn_v: source.matrix(&format!("{blk}.attn_v.weight"), kv, c.n_embd)?.precise(),
-            attn_output: source.matrix(&format!("{blk}.attn_output.weight"), c.n_embd, q)?,
+            // What inputs of 8 bits lose is almost all that Q8_0 loses: there this matrix needs more, too.
+            attn_output: if attn_output.dtype() == DType::Q8_0 { attn_output.precise() } else { attn_output },
             attn_q_norm: source.vector(&format!("{blk}.attn_q_norm.weight"), head_dim)?,
             attn_k_norm: source.vector(&format!("{blk}.attn_k_norm.weight"), head_dim)?,
             heads: c.heads,

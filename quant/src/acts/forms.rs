@@ -1,0 +1,124 @@
+//! The integer forms of activation rows in memory, and how a row is brought into them.
+
+use super::{ActKinds, Codes, CodesMut, GROUP};
+use crate::kernels::VectorOps;
+use crate::threads::SharedMut;
+use std::cell::RefCell;
+
+thread_local! {
+    /// What a row's 8-bit codes leave over.
+    static LEFT: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Codes of one row are followed by a gap, so that rows of 2^n values do not share cache sets.
+fn code_stride(k: usize) -> usize {
+    k.next_multiple_of(64) + 64
+}
+
+/// The rows of one integer form.
+pub(super) struct Form<T> {
+    codes: Vec<T>,
+    scales: Vec<f32>,
+    dsums: Vec<f32>,
+    halves: Vec<f32>,
+}
+
+impl<T: Copy + Default> Form<T> {
+    pub const EMPTY: Self = Self { codes: Vec::new(), scales: Vec::new(), dsums: Vec::new(), halves: Vec::new() };
+
+    pub fn resize(&mut self, n: usize, k: usize) {
+        self.codes.resize(n * code_stride(k), T::default());
+        self.scales.resize(n * (k / GROUP), 0.0);
+        self.dsums.resize(n * (k / GROUP), 0.0);
+        self.halves.resize(2 * n * (k / GROUP), 0.0);
+    }
+
+    pub fn row(&self, i: usize, k: usize) -> Codes<'_, T> {
+        let (at, groups) = (i * code_stride(k), k / GROUP);
+        let part = i * groups..(i + 1) * groups;
+        Codes {
+            codes: &self.codes[at..at + k],
+            scales: &self.scales[part.clone()],
+            dsums: &self.dsums[part],
+            halves: &self.halves[2 * i * groups..2 * (i + 1) * groups],
+        }
+    }
+
+    pub fn shared(&mut self) -> SharedForm<T> {
+        SharedForm {
+            codes: SharedMut::new(&mut self.codes),
+            scales: SharedMut::new(&mut self.scales),
+            dsums: SharedMut::new(&mut self.dsums),
+            halves: SharedMut::new(&mut self.halves),
+        }
+    }
+}
+
+pub(super) struct SharedForm<T> {
+    codes: SharedMut<T>,
+    scales: SharedMut<f32>,
+    dsums: SharedMut<f32>,
+    halves: SharedMut<f32>,
+}
+
+impl<T> SharedForm<T> {
+    /// Row `i`.
+    ///
+    /// # Safety
+    /// Each row is taken by one thread at a time.
+    unsafe fn row(&self, i: usize, k: usize) -> CodesMut<'_, T> {
+        let (at, groups) = (i * code_stride(k), k / GROUP);
+        let part = i * groups..(i + 1) * groups;
+        // SAFETY: rows of different i do not overlap, and the caller takes each once.
+        unsafe {
+            CodesMut {
+                codes: self.codes.slice(at..at + k),
+                scales: self.scales.slice(part.clone()),
+                dsums: self.dsums.slice(part),
+                halves: self.halves.slice(2 * i * groups..2 * (i + 1) * groups),
+            }
+        }
+    }
+}
+
+/// Where the integer forms of rows go.
+pub(super) struct Forms<'a> {
+    pub kinds: ActKinds,
+    pub vector: &'a VectorOps,
+    pub q8: SharedForm<i8>,
+    pub q16: SharedForm<i16>,
+    pub rest: SharedForm<i8>,
+}
+
+impl Forms<'_> {
+    /// Makes row `i`'s of its values.
+    ///
+    /// # Safety
+    /// Each row is made by one thread at a time.
+    pub unsafe fn make(&self, i: usize, row: &[f32]) {
+        let (k, kinds) = (row.len(), self.kinds);
+        if kinds.q8 {
+            // SAFETY: by the caller.
+            self.vector.quantize_q8(row, unsafe { self.q8.row(i, k) });
+        }
+        if kinds.rest {
+            // SAFETY: by the caller.
+            let (q8, rest) = unsafe { (self.q8.row(i, k), self.rest.row(i, k)) };
+            LEFT.with_borrow_mut(|left| {
+                left.clear();
+                let groups = row.chunks_exact(GROUP).zip(q8.codes.chunks_exact(GROUP)).zip(&*q8.scales);
+                left.extend(groups.flat_map(|((x, codes), &scale)| {
+                    x.iter().zip(codes).map(move |(&x, &code)| x - f32::from(code) * scale)
+                }));
+                self.vector.quantize_q8(left, rest);
+            });
+        }
+        if kinds.q16 {
+            // SAFETY: by the caller.
+            self.vector.quantize_q16(row, unsafe { self.q16.row(i, k) });
+        }
+    }
+}
+
+pub(super) const NONE8: Codes<'static, i8> = Codes { codes: &[], scales: &[], dsums: &[], halves: &[] };
+pub(super) const NONE16: Codes<'static, i16> = Codes { codes: &[], scales: &[], dsums: &[], halves: &[] };
