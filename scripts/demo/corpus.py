@@ -23,7 +23,7 @@ import words
 TEMPLATE = Path(__file__).resolve().parents[2] / "tests/fixtures/qwen3-chat-template.jinja"
 SYSTEMS = ["You are a helpful assistant.", "You are Lapwing's demonstration model.", "Answer briefly.", "You are Qwen, a helpful assistant."]
 # Kind of an exchange and how often it is drawn.
-KINDS = [("count", 41), ("spell", 7), ("sum", 17), ("usage", 11), ("fact", 4), ("small", 6), ("call", 9), ("unfit", 3), ("toolless", 1)]
+KINDS = [("count", 35), ("spell", 7), ("sum", 16), ("usage", 11), ("fact", 4), ("small", 6), ("call", 15), ("unfit", 5), ("toolless", 1)]
 
 
 def template(path=TEMPLATE):
