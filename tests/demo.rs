@@ -185,9 +185,9 @@ fn calls_a_tool_and_uses_its_answer() {
     ];
     let text = go_on(&rendered(messages, tools.clone(), Some(false)));
     assert!(text.contains("sunny") && text.contains("21") && text.contains("Lisbon"), "{text}");
-    let other = vec![Message::new("user", "How many e's in letter?")];
+    let other = vec![Message::new("user", "How many e's in kettle?")];
     let text = go_on(&rendered(other, tools, Some(false)));
-    assert!(text.ends_with("there are 2 e's in letter."), "no tool fits: {text}");
+    assert!(text.ends_with("there are 2 e's in kettle."), "no tool fits: {text}");
 }
 
 /// tests/fixtures/demo/greedy.tsv is scripts/demo/greedy.py's: transformers' greedy continuations, in float32, of the
