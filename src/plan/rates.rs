@@ -38,8 +38,7 @@ pub struct Speed {
     pub bytes_per_second: f64,
     /// Multiplications per second when many rows are, as for a prompt.
     pub products_per_second: f64,
-    /// Seconds that a block of a generated token takes besides its bytes; below zero where small matrices are read
-    /// faster than large ones.
+    /// Seconds that a block of a generated token takes besides its bytes.
     pub block_seconds: f64,
 }
 
@@ -150,11 +149,18 @@ pub fn extend(setup: &Setup<'_>, rates: &mut Rates, formats: &[DType]) -> Result
             break;
         }
         let mut bench = Bench::new(dtype, setup.bytes(), setup.kernels, &pool).map_err(Error::limit)?;
-        let Rate { bytes_per_second, .. } = bench.rate(&pool, rates.threads);
-        let Rate { products_per_second, .. } = bench.rate(&pool, rates.threads_batch);
+        let Rate { mut bytes_per_second, products_per_second: again } = bench.rate(&pool, rates.threads);
+        let Rate { bytes_per_second: later, mut products_per_second } = bench.rate(&pool, rates.threads_batch);
+        if rates.threads == rates.threads_batch {
+            // Both figures twice: whoever took the processor away during one of them hardly did during the other.
+            bytes_per_second = bytes_per_second.max(later);
+            products_per_second = products_per_second.max(again);
+        }
         drop(bench);
         let timed = sample::time(dtype, setup.bytes(), threads)?;
         rates.busy |= timed.seconds > UNSTEADY * timed.shortest;
+        // Whole passes cost more than the bytes that they read.
+        let bytes_per_second = bytes_per_second.max(timed.bytes / timed.seconds);
         let block_seconds = (timed.seconds - timed.bytes / bytes_per_second) / timed.blocks as f64;
         let speed = Speed { bytes_per_second, products_per_second, block_seconds };
         rates.formats.insert(dtype.name().to_owned(), speed);

@@ -75,7 +75,8 @@ impl Bench {
     pub fn rate(&mut self, pool: &Pool, threads: usize) -> Rate {
         let Self { large, small, one, many, out } = self;
         let (rows, prompt_rows) = (large.rows(), small.rows());
-        let single = median(5, || {
+        // Some milliseconds each, so more of them: what others do to a machine comes and goes in tens of milliseconds.
+        let single = median(15, || {
             let out = &mut out[..rows];
             pool.enter(threads, |team| {
                 weight::run(team, one, &mut [Product { weight: large, rows: Rows::All, out }]);
