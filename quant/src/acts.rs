@@ -195,6 +195,7 @@ impl Acts {
         f: impl Fn(usize, &mut [f32], &mut [f32]) + Sync,
     ) {
         let width = beside.len().checked_div(n).unwrap_or(0);
+        assert_eq!(beside.len(), n * width, "rows beside activations are whole");
         self.n = n;
         self.prompt.clear();
         self.prompt.extend((0..n).map(is_prompt));

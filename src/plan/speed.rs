@@ -7,8 +7,6 @@ use lapwing_quant::attend::KvType;
 
 /// Tokens of a prompt that are read in one pass.
 const UBATCH: f64 = 512.0;
-/// Part of a measured figure that no prediction goes below.
-const LEAST: f64 = 0.5;
 
 /// Seconds that a generated token takes with `past` tokens before it.
 pub fn token_seconds(shape: &Shape, weights: &Weights, rates: &Rates, past: usize) -> f64 {
@@ -17,7 +15,7 @@ pub fn token_seconds(shape: &Shape, weights: &Weights, rates: &Rates, past: usiz
     let of_block = |l: &Load| rates.format(l.dtype).block_seconds * l.bytes / bytes.max(1.0);
     let blocks = shape.layers as f64 * weights.loads.iter().map(of_block).sum::<f64>();
     let seen = (past as u64 * token_bytes(shape, (KvType::F16, KvType::F16))) as f64;
-    (read + blocks).max(LEAST * read) + seen / rates.attention.1
+    read + blocks + seen / rates.attention.1
 }
 
 /// Tokens per second of an answer behind `past` tokens.
