@@ -43,9 +43,9 @@ pub(super) struct Narrow<const S: usize, const M: usize> {
 /// The same with one scale, and codes that are all CENTER too large: the scale times that of the activation's sum is
 /// subtracted on the way, for all rows in one number.
 #[derive(Clone, Copy)]
-pub(super) struct Around<const CENTER: u8> {
+pub(super) struct Around<const CENTER: u8, const S: usize> {
     pub codes: [__m512i; 8],
-    pub scale: __m512,
+    pub scale: [__m512; S],
 }
 
 /// Codes of 16 bits for wide activations: vector `2 * q` has elements 0 and 2 of quad q, the next one elements 1 and 3.
@@ -80,7 +80,7 @@ macro_rules! quad {
     };
 }
 
-impl<const CENTER: u8> Fold for Around<CENTER> {
+impl<const CENTER: u8, const S: usize> Fold for Around<CENTER, S> {
     #[inline(always)]
     unsafe fn fold<const P: usize, const N: usize>(
         groups: [&Self; P],
@@ -88,22 +88,27 @@ impl<const CENTER: u8> Fold for Around<CENTER> {
         acts: [&ActRow<'_>; N],
         sums: &mut [[__m512; N]; P],
     ) {
-        // SAFETY: the 32 codes from 32 * g on, their scale and their sum are inside the rows.
+        // SAFETY: the 32 codes from 32 * g on, their scale and their sums are inside the rows.
         unsafe {
             let at: [*const i8; N] = std::array::from_fn(|i| acts[i].q8.codes.as_ptr().add(32 * g));
             let mut isums = [[_mm512_setzero_si512(); N]; P];
             for_each!(Q in 0 1 2 3 4 5 6 7, {
                 quad!(Q, at, groups, isums);
-            });
-            for i in 0..N {
-                let scale = _mm512_set1_ps(*acts[i].q8.scales.get_unchecked(g));
-                let dsum = _mm512_set1_ps(*acts[i].q8.dsums.get_unchecked(g));
-                let less = _mm512_mul_ps(dsum, _mm512_set1_ps(f32::from(CENTER)));
-                for p in 0..P {
-                    let sum = _mm512_fmsub_ps(_mm512_cvtepi32_ps(isums[p][i]), scale, less);
-                    sums[p][i] = _mm512_fmadd_ps(groups[p].scale, sum, sums[p][i]);
+                if (S == 2 && Q == 3) || Q == 7 {
+                    let half = if S == 2 { Q / 4 } else { 0 };
+                    for i in 0..N {
+                        let q8 = &acts[i].q8;
+                        let scale = _mm512_set1_ps(*q8.scales.get_unchecked(g));
+                        let dsum = if S == 2 { q8.halves.get_unchecked(2 * g + half) } else { q8.dsums.get_unchecked(g) };
+                        let less = _mm512_mul_ps(_mm512_set1_ps(*dsum), _mm512_set1_ps(f32::from(CENTER)));
+                        for p in 0..P {
+                            let sum = _mm512_fmsub_ps(_mm512_cvtepi32_ps(isums[p][i]), scale, less);
+                            sums[p][i] = _mm512_fmadd_ps(groups[p].scale[half], sum, sums[p][i]);
+                            isums[p][i] = _mm512_setzero_si512();
+                        }
+                    }
                 }
-            }
+            });
         }
     }
 }

@@ -75,9 +75,8 @@ integers! {
         Q3_K q3_k supers::Q3K,
         Q4_K q4_k supers::Q4K,
         Q5_K q5_k supers::Q5K,
+        Q6_K q6_k supers::Q6K,
         IQ4_XS iq4_xs supers::Iq4Xs,;
-    q16:
-        Q6_K q6_k supers::Q6K,;
 }
 integers! {
     fn wide_cell;

@@ -44,7 +44,7 @@ macro_rules! around {
         pub(super) struct $name;
 
         impl Decode for $name {
-            type Group = Around<$center>;
+            type Group = Around<$center, 1>;
             const BYTES: usize = $block * PANEL;
 
             #[inline(always)]
@@ -52,7 +52,7 @@ macro_rules! around {
                 // SAFETY: group g is inside the panel.
                 unsafe {
                     let record = panel.add(g * Self::BYTES);
-                    Around { codes: $codes(record.add(HALVES)), scale: halves(record) }
+                    Around { codes: $codes(record.add(HALVES)), scale: [halves(record)] }
                 }
             }
         }

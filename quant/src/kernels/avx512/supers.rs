@@ -66,7 +66,7 @@ impl Decode for Q5K {
 pub(super) struct Iq4Xs;
 
 impl Decode for Iq4Xs {
-    type Group = Around<128>;
+    type Group = Around<128, 1>;
     const BYTES: usize = 136 * PANEL / 8;
 
     #[inline(always)]
@@ -78,7 +78,7 @@ impl Decode for Iq4Xs {
             let number = _mm512_sub_epi32(six(low, low.add(4 * PANEL), g), _mm512_set1_epi32(32));
             let scale = times(halves(record), number);
             let codes = looked_up(record.add(HALVES + 6 * PANEL + g * 4 * LINE));
-            Around { codes, scale }
+            Around { codes, scale: [scale] }
         }
     }
 }
@@ -135,39 +135,24 @@ impl Decode for Q3K {
     }
 }
 
-/// Codes below 64 around 32, a signed byte as scale for each 16. Code times scale fits 16 bits (32 * 128), and
-/// a group's 32 products with the wide activations 31 (32 * 32 * 128 * 8191).
+/// Codes below 64 around 32, a signed byte as scale for each 16.
 pub(super) struct Q6K;
 
-/// 16 signed bytes, one per row, in both 16-bit halves of the row's lane.
-#[inline(always)]
-unsafe fn scale16(p: *const u8) -> __m512i {
-    // SAFETY: 16 bytes are readable at `p`, by the caller.
-    unsafe {
-        let s = _mm512_cvtepi8_epi32(_mm_loadu_si128(p.cast()));
-        _mm512_mask_blend_epi16(0xaaaa_aaaa, s, _mm512_slli_epi32::<16>(s))
-    }
-}
-
 impl Decode for Q6K {
-    type Group = Wide;
+    type Group = Around<32, 2>;
     const BYTES: usize = 210 * PANEL / 8;
 
     #[inline(always)]
-    unsafe fn group(panel: *const u8, g: usize) -> Wide {
+    unsafe fn group(panel: *const u8, g: usize) -> Self::Group {
         // SAFETY: group g is inside the panel.
         unsafe {
             let (record, g) = place::<Self>(panel, g);
-            let scales = vectors!(2, H => scale16(record.add(HALVES + (2 * g + H) * PANEL)));
-            let lines = record.add(HALVES + 16 * PANEL + g * 6 * LINE);
-            let codes = both(twos(lines, 4), nibbles(lines.add(2 * LINE)));
-            let (byte, center) = (_mm512_set1_epi16(0xff), _mm512_set1_epi16(32));
-            let codes = vectors!(16, V => {
-                let quad = codes[V / 2];
-                let pair = if V.is_multiple_of(2) { _mm512_and_si512(quad, byte) } else { _mm512_srli_epi16::<8>(quad) };
-                _mm512_mullo_epi16(_mm512_sub_epi16(pair, center), scales[V / 8])
+            let d = halves(record);
+            let scale = vectors!(2, H => {
+                times(d, _mm512_cvtepi8_epi32(_mm_loadu_si128(record.add(HALVES + (2 * g + H) * PANEL).cast())))
             });
-            Wide { codes, scale: halves(record) }
+            let lines = record.add(HALVES + 16 * PANEL + g * 6 * LINE);
+            Around { codes: both(twos(lines, 4), nibbles(lines.add(2 * LINE))), scale }
         }
     }
 }
