@@ -6,7 +6,7 @@
 //!         ask for the cache lines that are needed a while later
 //!         group = unpack;  sums += group * activations
 //! many, with one panel or two:                          (weights unpacked once per call)
-//!     for each block of 16 groups:
+//!     for each block of up to 32 groups:
 //!         scratch = unpack the groups of both panels, into L1
 //!         for each six activation rows:
 //!             sums = results so far, in registers
@@ -33,8 +33,10 @@ use std::mem::MaybeUninit;
 const FEW: usize = 8;
 /// Activation rows of a block in `sweep`.
 const SHARE: usize = 6;
-/// Groups that are unpacked at once in `sweep`.
-const BLOCK: usize = 16;
+/// Most groups that are unpacked at once in `sweep`.
+const BLOCK: usize = 32;
+/// Bytes of unpacked groups that leave room in L1 for the activations of a block.
+const UNPACKED: usize = 40 << 10;
 /// How far ahead of its use `few` asks for a panel's bytes.
 const AHEAD: usize = 8192;
 
@@ -66,6 +68,7 @@ pub(super) unsafe fn run<D: Decode>(t: &Tile<'_>) {
         }
         for p in 0..t.rows.div_ceil(PANEL) {
             match t.acts.len() {
+                0 => {}
                 1 => few::<D, 1>(t, p),
                 2 => few::<D, 2>(t, p),
                 3 => few::<D, 3>(t, p),
@@ -79,8 +82,9 @@ pub(super) unsafe fn run<D: Decode>(t: &Tile<'_>) {
 
 /// N activation rows from `first` on; the last one again and again when there are not so many.
 #[inline(always)]
-fn rows<'a, const N: usize>(acts: &'a [ActRow<'a>], first: usize) -> [&'a ActRow<'a>; N] {
-    std::array::from_fn(|i| &acts[(first + i).min(acts.len() - 1)])
+unsafe fn rows<'a, const N: usize>(acts: &'a [ActRow<'a>], first: usize) -> [&'a ActRow<'a>; N] {
+    // SAFETY: there is a last one, by the caller.
+    std::array::from_fn(|i| unsafe { acts.get_unchecked((first + i).min(acts.len() - 1)) })
 }
 
 /// The lanes of panel `p` that are rows of the tile.
@@ -115,8 +119,9 @@ unsafe fn few<D: Decode, const N: usize>(t: &Tile<'_>, p: usize) {
 unsafe fn sweep<D: Decode, const P: usize>(t: &Tile<'_>) {
     let groups = t.cols / 32;
     let mut scratch = [const { [const { MaybeUninit::<D::Group>::uninit() }; BLOCK] }; P];
-    for first in (0..groups).step_by(BLOCK) {
-        let n = BLOCK.min(groups - first);
+    let block_len = (UNPACKED / (P * size_of::<D::Group>())).clamp(1, BLOCK);
+    for first in (0..groups).step_by(block_len) {
+        let n = block_len.min(groups - first);
         for (p, scratch) in scratch.iter_mut().enumerate() {
             for (g, scratch) in scratch[..n].iter_mut().enumerate() {
                 // SAFETY: group `first + g` of panel p is in the tile.
@@ -142,24 +147,26 @@ unsafe fn sweep<D: Decode, const P: usize>(t: &Tile<'_>) {
 /// Adds the products of unpacked groups, from group `first` on, with N activation rows, from `row` on, to the results.
 #[inline(always)]
 unsafe fn block<G: Fold, const P: usize, const N: usize>(t: &Tile<'_>, part: &[&[G]; P], first: usize, row: usize) {
-    // SAFETY: passed on from `run`; masks leave alone what is not a row of the tile.
+    // SAFETY: passed on from `run`; masks leave alone what is not a row of the tile. A row that stands in for one that
+    // is not there is written more than once, with the same.
     unsafe {
         let acts = rows::<N>(t.acts, row);
-        let outs = &t.out[row..t.out.len().min(row + N)];
+        let outs: [*mut f32; N] = std::array::from_fn(|i| *t.out.get_unchecked((row + i).min(t.acts.len() - 1)));
+        let lanes: [__mmask16; P] = std::array::from_fn(|p| lanes(t, p));
         let mut sums = [[_mm512_setzero_ps(); N]; P];
         if first > 0 {
-            for (p, sums) in sums.iter_mut().enumerate() {
-                for (sum, &out) in sums.iter_mut().zip(outs) {
-                    *sum = _mm512_maskz_loadu_ps(lanes(t, p), out.add(p * PANEL));
+            for p in 0..P {
+                for i in 0..N {
+                    sums[p][i] = _mm512_maskz_loadu_ps(lanes[p], outs[i].add(p * PANEL));
                 }
             }
         }
         for g in 0..part[0].len() {
             Fold::fold(std::array::from_fn(|p| part[p].get_unchecked(g)), first + g, acts, &mut sums);
         }
-        for (p, sums) in sums.iter().enumerate() {
-            for (&sum, &out) in sums.iter().zip(outs) {
-                _mm512_mask_storeu_ps(out.add(p * PANEL), lanes(t, p), sum);
+        for p in 0..P {
+            for i in 0..N {
+                _mm512_mask_storeu_ps(outs[i].add(p * PANEL), lanes[p], sums[p][i]);
             }
         }
     }
