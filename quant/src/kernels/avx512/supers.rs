@@ -1,7 +1,7 @@
 //! Unpacking of the formats with blocks of 256 weights: a record has eight groups behind its scales.
 
 use super::decode::{around, both, bytes, fives, halves, looked_up, nibbles, ones, place, six, twos, vectors};
-use super::group::{Around, Narrow, Wide};
+use super::group::{Around, Narrow};
 use super::tile::Decode;
 use crate::kernels::PANEL;
 use crate::panel::{HALVES, LINE};
