@@ -175,7 +175,10 @@ pub fn by_name(name: &str) -> Result<&'static Kernels, String> {
     let mine = || available().map(|t| t.name).collect::<Vec<_>>().join(", ");
     match TABLES.iter().copied().find(|t| t.name == name) {
         Some(t) if (t.supported)() => Ok(t),
-        Some(_) => Err(format!("this machine cannot run instruction set '{name}'; it has: {}", mine())),
+        Some(_) => {
+            let why = distrusted().filter(|_| name == "amx").map_or(String::new(), |why| format!(" ({why})"));
+            Err(format!("this machine cannot run instruction set '{name}'{why}; it has: {}", mine()))
+        }
         None => Err(format!("there is no instruction set '{name}' in this program; this machine has: {}", mine())),
     }
 }
