@@ -50,9 +50,9 @@ fn tables() -> impl Iterator<Item = &'static Kernels> {
     emulated().into_iter().chain(available())
 }
 
-/// A weight as a matrix unit reads it: bf16, after growing by what is cut off on the average.
+/// A weight as a matrix unit reads it: bf16, to nearest, ties away from zero.
 fn rounded(w: f32) -> f32 {
-    f32::from_bits((w * (1.0 + 11.0 / 4096.0)).to_bits() & 0xffff_0000)
+    f32::from_bits((w.to_bits() + 0x8000) & 0xffff_0000)
 }
 
 /// What a product of row `w` and an activation row means: exact f64 sums over the form that the cell reads. Where that
@@ -75,8 +75,8 @@ fn meaning(w: &[f32], act: &ActRow<'_>, kinds: ActKinds) -> (f64, f64) {
     let terms = (0..w.len()).map(|k| f64::from(weight(w[k])) * value(k));
     let (sum, size, most) =
         terms.fold((0.0, 0.0, 0.0), |(s, size, most), t: f64| (s + t, size + t.abs(), t.abs().max(most)));
-    // A weight that is computed on another way than here, and is then cut to 8 bits, now and then falls to the other side
-    // of a step of 2^-7: one of some thousands.
+    // A weight that is computed on another way than here now and then is rounded to the other side, a step of 2^-7 away:
+    // one of some thousands.
     let sides = if act.bf16.is_empty() { 0.0 } else { 4.0 * most / 128.0 };
     (sum, size * 3e-6 + 1e-6 + sides)
 }

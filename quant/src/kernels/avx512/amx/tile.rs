@@ -9,11 +9,12 @@
 //! out = sums, two panels at a time
 //! ```
 //! Tricks: sums stay f32 inside the matrix unit over all of a block, so there is no scaling of partial sums at all, and
-//! the error is bf16's rounding of weights and activations (on the golden files a fourth to a tenth of the KL divergence
-//! of 8-bit activations); activations are read where they lie, as their rows have one distance; a 2 x 2 block loads two tiles for each two it multiplies. A tile of b
-//! or c is one kilobyte in a row: lines at a distance of 4 KB take ten times as long to store, which is also why sums are
-//! kept in tile order and copied to their rows at the end. Activations are loaded with the hint that keeps them out of
-//! L1, where b is; with them there, nothing of b would be left when its turn comes again (b, a and c are 68 KB of 48).
+//! the error is bf16's rounding of weights and activations (on the golden files a third to a tenth of the KL divergence
+//! of 8-bit activations); activations are read where they lie, as their rows have one distance; a 2 x 2 block loads two
+//! tiles for each two it multiplies. A tile of b or c is one kilobyte in a row: lines at a distance of 4 KB take ten times
+//! as long to store, which is also why sums are kept in tile order and copied to their rows at the end. Activations are
+//! loaded with the hint that keeps them out of L1, where b is; with them there, nothing of b would be left when its turn
+//! comes again (b, a and c are 68 KB of 48).
 //!
 //! A (weight row, activation row) pair sees the same products in the same order whatever block it is in: the matrix
 //! unit adds pairs of k in order, and rows of a tile never meet. Rows that a block lacks are zeros, a second panel that
@@ -27,7 +28,7 @@
 //!   is hidden, and 8 bytes a cycle: 80 % of the peak of 512 products a cycle, at most 90 %.
 //! * A block of activations is read from L3 once per call: with 16 panels for 8192 cycles per 32 rows of it, 4 bytes a
 //!   cycle; all of K at once, for two panels at a time, would be 32, which L3 has not.
-//! * A weight is made into bf16 in 0.10 to 0.14 cycles (`floats`), and is multiplied with 512 rows in 1 cycle, with 128
+//! * A weight is made into bf16 in 0.13 to 0.18 cycles (`floats`), and is multiplied with 512 rows in 1 cycle, with 128
 //!   in 0.25: so a call has all rows of a forward pass.
 //! * Attention stays AVX-512's, at about 25 products a cycle (measured on a Zen 5 core). Of 512 tokens of a 0.6B model,
 //!   with 15 G products of attention to 225 G of weights, it would take 0.11 s of 0.24 on two cores of 2.8 GHz; behind
