@@ -2,11 +2,11 @@
 //! another has left.
 //!
 //! Items that lie one after the other in memory are read best by one thread: what it asks for in advance, at the end of
-//! an item, is the next item's. Measured against single items of 128 KiB that go to whoever is free: 11 % more tokens per
-//! second from a small model in Q4_K_M, two threads. Slow threads hold nobody up as long as items are small.
+//! an item, is the next item's. Measured against single items of 128 KiB that go to whoever is free: 11 % more tokens
+//! per second from a small model in Q4_K_M, two threads. Slow threads hold nobody up as long as items are small.
 //!
-//! Tried and of no measurable use: threads that wait for the next region ask for the first 64 or 256 KiB of what they will
-//! read in it.
+//! Tried, and of no use that could be measured: threads that wait for the next region ask for the first 64 or 256 KiB
+//! of what they will read in it.
 //!
 //! A part is one number: its first item in the lower half, its end in the upper one. Items are handed out once, so a
 //! part that holds items never has a value that it had before, and a comparison with an old value cannot mistake it.

@@ -1,8 +1,8 @@
 //! Arranges many weights for their kernels, into one buffer.
 //!
-//! One buffer, because only large ones get huge pages: the matrices of a small model are below 2 MiB each, and pages
-//! of 4 KiB, each met once per token, have to be looked up each time: 3 % of the tokens per second of a model of 0.6 billion
-//! weights in Q4_K_M, two threads.
+//! One buffer, because only large ones get huge pages: most matrices of a small model are below 2 MiB, and pages of
+//! 4 KiB, each met once per token, have to be looked up each time. A model of 0.6 billion weights in Q4_K_M generates 5 %
+//! more tokens per second than without huge pages, with two threads.
 //!
 //! The buffer is reserved at once but becomes memory as it is filled, and a weight's source is released as soon as it
 //! is packed, so there is never much more of both than one weight. A weight changes only at the end, all together.

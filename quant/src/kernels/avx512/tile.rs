@@ -18,11 +18,12 @@
 //! (16-bit) and adds to 32-bit sums, with no step between; two panels times six rows are twelve chains of additions,
 //! which hide the latency of five cycles, and need two loads for three products, where one panel needs one each. A panel
 //! is one stream of bytes; yet the prefetcher of the processor gives up at each border of 4 KiB, so tiles ask in
-//! advance. For sixteen rows of a small model in Q4_K_M that is 1.6 times as fast in unpacked groups, and 1.9 times in blocks of
-//! eight; at 32 rows 1.35 and 1.5.
+//! advance. Sixteen sequences of a small model in Q4_K_M are 1.6 times as fast for that in unpacked groups, and 1.9 times
+//! in blocks of eight rows, where weights are unpacked again for each; 32 sequences 1.35 and 1.5 times.
 //!
-//! Tried for one row, and slower out of memory though faster out of L2: the eight groups of a record unrolled, with their
-//! scales read once. Of no measurable use: other hints than T0, distances of 4 to 12 KiB (2 KiB is too short for Q4_K).
+//! Tried for one row, and slower out of memory, though faster out of L2: the eight groups of a record unrolled, so that
+//! their scales are read once. Other hints than T0, and distances of 4 to 12 KiB, make no difference that could be
+//! measured; for Q4_K 2 KiB are too few.
 //!
 //! A (weight row, activation row) pair sees the same operations in the same order whatever the block it is in: all
 //! paths are instances of one `Fold::fold`, over the groups in order.
