@@ -1,13 +1,14 @@
 //! Memory for weights and caches: bytes that are either a shared view of a file's map or an own, aligned buffer.
 //!
 //! Own buffers come zeroed from the allocator, so that large ones are reserved but not touched until they are used.
+//! Huge pages need large buffers: what is small and read often lies in one together.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ops::{Deref, DerefMut, Range};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-const ALIGN: usize = 64;
+pub(crate) const ALIGN: usize = 64;
 /// Own buffers of at least this size ask for huge pages.
 const HUGE: usize = 2 << 20;
 
@@ -95,8 +96,10 @@ pub type Owner = Arc<dyn Source>;
 pub enum Bytes {
     /// A range of the owner's bytes.
     Mapped(Owner, Range<usize>),
-    /// An own copy, as a repacked tensor is.
+    /// An own copy.
     Own(Arc<Aligned>),
+    /// A part of an own copy, as a repacked tensor is.
+    Part(Arc<Aligned>, Range<usize>),
 }
 
 impl Bytes {
@@ -120,6 +123,7 @@ impl Deref for Bytes {
         match self {
             Self::Mapped(owner, range) => &owner.bytes()[range.clone()],
             Self::Own(own) => own,
+            Self::Part(own, range) => &own[range.clone()],
         }
     }
 }

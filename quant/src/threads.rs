@@ -10,6 +10,9 @@
 //! * A panic in any thread poisons the team: barriers and the leader see it and unwind instead of hanging.
 //! * One `enter` at a time per pool (a lock), so two forward passes can never wait on each other's threads.
 
+mod parts;
+
+use parts::Parts;
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
 use std::hint::spin_loop;
@@ -223,6 +226,20 @@ impl Team<'_> {
                 if i >= n {
                     break;
                 }
+                f(i);
+            }
+        });
+    }
+
+    /// Calls `f(i)` for every i below `n`: each thread begins with a part of its own, in order, and goes on with what
+    /// others have left. For items that follow each other in memory.
+    pub fn parts(&self, n: usize, f: impl Fn(usize) + Sync) {
+        if n <= 1 || self.threads == 1 {
+            return (0..n).for_each(f);
+        }
+        let parts = Parts::new(n, self.threads);
+        self.run(&|worker| {
+            while let Some(i) = parts.take(worker.index) {
                 f(i);
             }
         });

@@ -1,17 +1,21 @@
 //! A weight matrix in the layout that its kernels read, and the products of several of them in one parallel region.
 
+mod arrange;
+
 use crate::acts::{ActKinds, ActRow, Acts};
-use crate::buffer::{Aligned, Bytes};
+use crate::buffer::Bytes;
 use crate::formats::{self, DType};
 use crate::kernels::{Cell, Kernels, PANEL, Tile};
 use crate::panel::{self, Layout};
 use crate::threads::{SharedMut, Team};
+pub use arrange::Arranger;
 use std::cell::RefCell;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Weight bytes that a thread takes at once.
+/// Weight bytes that a thread takes at once for rows of a prompt.
 const CHUNK: usize = 128 << 10;
+/// The same for generated rows alone: the end of a region waits for the last.
+const SMALL_CHUNK: usize = 32 << 10;
 /// Activation rows that a tile takes at once: their codes stay in L2 beside a panel; x86 tiles take six at a time.
 const ROW_BLOCK: usize = 126;
 /// The same for a matrix unit, which has the panels' weights made into bf16 first: much work for few rows.
@@ -57,26 +61,18 @@ impl Weight {
     /// # Errors
     /// When there is no memory for the copy.
     pub fn repack(&mut self, team: &Team<'_>) -> Result<usize, String> {
+        let mut one = [self];
+        let mut arranger = Arranger::new(&mut one)?;
+        arranger.pack_next(team);
+        Ok(arranger.finish())
+    }
+
+    /// The cell that it is arranged for, unless it stays as it is.
+    fn better_cell(&self) -> Option<Cell> {
         let wide = if self.precise { self.kernels.wide_cell(self.dtype) } else { None };
         let cell = wide.unwrap_or_else(|| self.kernels.cell(self.dtype));
-        if cell.layout == self.cell.layout
-            || !(cell.layout == Layout::Rows || self.cols.is_multiple_of(crate::acts::GROUP))
-        {
-            return Ok(0);
-        }
-        let panel_bytes = PANEL * self.row_bytes;
-        let mut own = Aligned::zeroed(panel::layout_bytes(cell.layout, self.rows, self.row_bytes))?;
-        own.advise_huge();
-        let (src, dtype, cols) = (&*self.bytes, self.dtype, self.cols);
-        team.rows(&mut own, panel_bytes, |i, out| {
-            let end = src.len().min((i + 1) * panel_bytes);
-            panel::pack_r16(dtype, &src[i * panel_bytes..end], cols, out);
-        });
-        let len = own.len();
-        self.bytes.release();
-        self.bytes = Bytes::Own(Arc::new(own));
-        self.cell = cell;
-        Ok(len)
+        let possible = cell.layout == Layout::Rows || self.cols.is_multiple_of(crate::acts::GROUP);
+        (cell.layout != self.cell.layout && possible).then_some(cell)
     }
 
     /// The first row that holds a weight or a scale which is no finite number. For a weight still in the file's rows.
@@ -199,16 +195,9 @@ struct Plan<'a> {
 pub fn run(team: &Team<'_>, acts: &Acts, products: &mut [Product<'_>]) {
     let mut chunks = 0;
     let plans: Vec<Plan<'_>> = products.iter_mut().map(|p| plan(acts, p, &mut chunks, team.threads())).collect();
-    let next = AtomicUsize::new(0);
-    team.run(&|_| {
-        loop {
-            let chunk = next.fetch_add(1, Ordering::Relaxed);
-            if chunk >= chunks {
-                break;
-            }
-            let at = plans.partition_point(|p| p.first_chunk <= chunk) - 1;
-            plans[at].chunk(chunk - plans[at].first_chunk);
-        }
+    team.parts(chunks, |chunk| {
+        let at = plans.partition_point(|p| p.first_chunk <= chunk) - 1;
+        plans[at].chunk(chunk - plans[at].first_chunk);
     });
 }
 
@@ -239,7 +228,8 @@ fn panels_per_chunk(weight: &Weight, prompt: bool, threads: usize) -> usize {
         // What a matrix unit reads of the activations, it reads once per call: large calls, as far as all have one.
         return weight.panels().div_ceil(4 * threads).next_multiple_of(2).min(most);
     }
-    (CHUNK / (PANEL * weight.row_bytes)).clamp(1, 16).next_multiple_of(most.min(2))
+    let bytes = if prompt { CHUNK } else { SMALL_CHUNK };
+    (bytes / (PANEL * weight.row_bytes)).clamp(1, 16).next_multiple_of(most.min(2))
 }
 
 impl Plan<'_> {

@@ -88,15 +88,16 @@ impl Qwen3 {
             weights.extend([&mut a.attn_q, &mut a.attn_k, &mut a.attn_v, &mut a.attn_output]);
             weights.extend(b.ffn.weights_mut());
         }
-        let total = weights.iter().map(|w| w.size() as u64).sum();
-        let mut done = 0;
-        for w in weights {
-            let size = w.size() as u64;
-            pool.enter(pool.threads(), |team| w.repack(team))
-                .map_err(|e| Error::limit(e).context("arranging weights"))?;
+        let sizes: Vec<u64> = weights.iter().map(|w| w.size() as u64).collect();
+        let (total, mut done) = (sizes.iter().sum(), 0);
+        let mut arranger =
+            weight::Arranger::new(&mut weights).map_err(|e| Error::limit(e).context("arranging weights"))?;
+        for size in sizes {
+            pool.enter(pool.threads(), |team| arranger.pack_next(team));
             done += size;
             progress(done, total);
         }
+        arranger.finish();
         Ok(())
     }
 
