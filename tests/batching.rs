@@ -6,7 +6,7 @@
 
 mod common;
 
-use common::fixture;
+use common::{fixture, loud};
 use lapwing::batch::Role;
 use lapwing::engine::{Engine, EngineOptions, Part};
 use lapwing::gguf::{Gguf, OpenOptions};
@@ -60,9 +60,16 @@ fn fits(model: &str, cache: KvType) -> bool {
 }
 
 /// Calls `test` for every model and instruction set; on dense models with every cache type, too (the experts do not see
-/// the cache); with f16 caches also with weights left as they are in the file.
+/// the cache); with f16 caches also with weights left as they are in the file. An emulated matrix unit is slow, and
+/// differs from AVX-512 in the products with arranged integer weights only.
 fn everywhere(test: impl Fn(Setup)) {
     let mut seen = Vec::new();
+    if let Some(kernels) = kernels::emulated() {
+        loud(&format!("EMULATED: instruction set {}; this machine lacks it", kernels.name));
+        for model in ["moe-q8_0", "dense-mixed"] {
+            test(Setup { model, kernels, cache: KvType::F16, threads: 2, repack: true });
+        }
+    }
     for model in MODELS {
         for kernels in kernels::available() {
             for (name, cache) in KvType::ALL {

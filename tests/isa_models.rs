@@ -7,7 +7,7 @@ mod common;
 
 use std::path::Path;
 
-use common::{Figures, LLAMA_CPP, ROUNDED, fixture, kl_divergence, shared};
+use common::{Figures, LLAMA_CPP, ROUNDED, fixture, kl_divergence, loud, shared};
 use lapwing::engine::{Engine, EngineOptions};
 use lapwing::gguf::{Gguf, OpenOptions};
 use lapwing::kv::Sequence;
@@ -52,9 +52,18 @@ impl Model {
     }
 }
 
+/// The tables of this machine, and the matrix unit's where it can be emulated.
+fn tables() -> impl Iterator<Item = &'static Kernels> {
+    let emulated = kernels::emulated();
+    if let Some(table) = emulated {
+        loud(&format!("EMULATED: instruction set {}; this machine lacks it", table.name));
+    }
+    emulated.into_iter().chain(kernels::available())
+}
+
 #[test]
 fn committed_quantized_models_on_every_table() {
-    for kernels in kernels::available() {
+    for kernels in tables() {
         for name in ["dense-mixed", "moe-q8_0"] {
             let figures = Figures::read(fixture(&format!("{name}.safetensors")));
             let mut model = Model::load(&fixture(&format!("{name}.gguf")), kernels);
@@ -71,7 +80,7 @@ fn golden_quantized_checkpoints_beat_llama_cpp_on_every_table() {
     let test = "golden_quantized_checkpoints_beat_llama_cpp_on_every_table";
     let Some(golden) = shared(test).map(|dir| dir.join("golden")) else { return };
     let mut worse = Vec::new();
-    for kernels in kernels::available() {
+    for kernels in tables() {
         for (name, quant, theirs) in LLAMA_CPP {
             let dir = golden.join(name);
             let ids = Figures::read(dir.join("golden.safetensors"));

@@ -12,12 +12,15 @@
 //!
 //! For the weights of a model through which most of the error comes, formats in blocks of 32 want more than 8 bits: Q8_0
 //! the wide form, the others a second row of 8-bit codes for what the first ones leave over.
+//!
+//! A matrix unit reads prompt rows as bf16. Where that form is wanted, prompt rows have it in place of the integers, and
+//! generated rows have the integers only.
 
 mod forms;
 
 use crate::kernels::Kernels;
 use crate::threads::{SharedMut, Team};
-use forms::{Form, Forms, NONE8, NONE16};
+use forms::{Form, Forms, Lines, NONE8, NONE16};
 use std::cell::RefCell;
 
 /// Values per scale of the int8 form.
@@ -34,11 +37,13 @@ pub struct ActKinds {
     pub q16: bool,
     /// 8-bit codes of what the 8-bit codes leave over, for weights that need more than 8 bits of their inputs.
     pub rest: bool,
+    /// bfloat16 for prompt rows, in place of the integers.
+    pub bf16: bool,
 }
 
 impl ActKinds {
     /// The values and nothing else.
-    pub const FLOATS: Self = Self { x: true, q8: false, q16: false, rest: false };
+    pub const FLOATS: Self = Self { x: true, q8: false, q16: false, rest: false, bf16: false };
 
     /// What both sides together need.
     #[must_use]
@@ -48,6 +53,7 @@ impl ActKinds {
             q8: self.q8 || other.q8,
             q16: self.q16 || other.q16,
             rest: self.rest || other.rest,
+            bf16: self.bf16 || other.bf16,
         }
     }
 }
@@ -68,16 +74,20 @@ pub struct ActRow<'a> {
     pub q16: Codes<'a, i16>,
     /// The narrow form of `x` less the narrow form: with it, a row has 16 bits in two rows of 8.
     pub rest: Codes<'a, i8>,
+    /// `[k]` bfloat16, 2 bytes each, at a multiple of 64 bytes; the rows of one [`Acts`] lie at one distance.
+    pub bf16: &'a [u8],
 }
 
 impl ActRow<'_> {
-    /// Whether it has `k` values in every form that is asked for.
-    pub(crate) fn serves(&self, kinds: ActKinds, k: usize) -> bool {
+    /// Whether it has `k` values in every form that a row of its role must have.
+    pub(crate) fn serves(&self, kinds: ActKinds, k: usize, prompt: bool) -> bool {
         let has = |want: bool, len: usize| !want || len == k;
+        let (bf16, integers) = (kinds.bf16 && prompt, !(kinds.bf16 && prompt));
         has(kinds.x, self.x.len())
-            && has(kinds.q8, self.q8.codes.len())
-            && has(kinds.q16, self.q16.codes.len())
-            && has(kinds.rest, self.rest.codes.len())
+            && has(bf16, self.bf16.len() / 2)
+            && has(integers && kinds.q8, self.q8.codes.len())
+            && has(integers && kinds.q16, self.q16.codes.len())
+            && has(integers && kinds.rest, self.rest.codes.len())
     }
 }
 
@@ -124,6 +134,7 @@ pub struct Acts {
     q8: Form<i8>,
     q16: Form<i16>,
     rest: Form<i8>,
+    bf16: Lines,
     /// Role of each row: whether it is a prompt's.
     prompt: Vec<bool>,
 }
@@ -134,7 +145,7 @@ thread_local! {
 }
 
 impl Acts {
-    /// Room for rows of `k` values; `k` must be a multiple of 32 where an integer form is wanted.
+    /// Room for rows of `k` values; `k` must be a multiple of 32 where another form than the values is wanted.
     pub fn new(k: usize, kinds: ActKinds, kernels: &'static Kernels) -> Self {
         let mut acts = Self {
             k,
@@ -145,6 +156,7 @@ impl Acts {
             q8: Form::EMPTY,
             q16: Form::EMPTY,
             rest: Form::EMPTY,
+            bf16: Lines::EMPTY,
             prompt: Vec::new(),
         };
         acts.want(kinds);
@@ -153,8 +165,8 @@ impl Acts {
 
     /// The forms that are made from now on; there are no rows until the next are made.
     pub fn want(&mut self, kinds: ActKinds) {
-        let (k, integers) = (self.k, kinds.q8 || kinds.q16 || kinds.rest);
-        assert!(!integers || k.is_multiple_of(GROUP), "integer activations come in groups of {GROUP}, not {k}");
+        let (k, groups) = (self.k, kinds.q8 || kinds.q16 || kinds.rest || kinds.bf16);
+        assert!(!groups || k.is_multiple_of(GROUP), "activations come in groups of {GROUP}, not {k}");
         (self.n, self.kinds) = (0, kinds);
     }
 
@@ -211,6 +223,9 @@ impl Acts {
         if self.kinds.rest {
             self.rest.resize(n, self.k);
         }
+        if self.kinds.bf16 {
+            self.bf16.resize(n, self.k);
+        }
         let (k, kinds) = (self.k, self.kinds);
         let (x, beside) = (SharedMut::new(&mut self.x), SharedMut::new(beside));
         let forms = Forms {
@@ -219,6 +234,8 @@ impl Acts {
             q8: self.q8.shared(),
             q16: self.q16.shared(),
             rest: self.rest.shared(),
+            bf16: self.bf16.shared(),
+            prompt: &self.prompt,
         };
         team.each(n, |i| {
             // SAFETY: each row index is handed out once, and rows do not overlap.
@@ -243,11 +260,16 @@ impl Acts {
     /// Row `i` in all its forms.
     pub fn row(&self, i: usize) -> ActRow<'_> {
         assert!(i < self.n, "activation row {i} of {}", self.n);
+        let x: &[f32] = if self.kinds.x { &self.x[i * self.k..(i + 1) * self.k] } else { &[] };
+        if self.kinds.bf16 && self.prompt[i] {
+            return ActRow { x, q8: NONE8, q16: NONE16, rest: NONE8, bf16: self.bf16.row(i, self.k) };
+        }
         ActRow {
-            x: if self.kinds.x { &self.x[i * self.k..(i + 1) * self.k] } else { &[] },
+            x,
             q8: if self.kinds.q8 { self.q8.row(i, self.k) } else { NONE8 },
             q16: if self.kinds.q16 { self.q16.row(i, self.k) } else { NONE16 },
             rest: if self.kinds.rest { self.rest.row(i, self.k) } else { NONE8 },
+            bf16: &[],
         }
     }
 }

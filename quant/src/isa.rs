@@ -27,6 +27,46 @@ pub(crate) fn has_avx512() -> bool {
         && std::arch::is_x86_feature_detected!("avx512vnni")
 }
 
+/// Whether this machine has a matrix unit for bfloat16, and AVX-512 with it, and this process may use it. Asks the system
+/// for it; calls after the first change nothing.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn has_amx() -> bool {
+    has_avx512() && has_tiles() && tiles_permitted()
+}
+
+/// Tile registers and their bf16 products, and a system that saves them.
+#[cfg(target_arch = "x86_64")]
+fn has_tiles() -> bool {
+    use std::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
+    const BF16_AND_TILE: u32 = 1 << 22 | 1 << 24;
+    const TILE_STATE: u64 = 3 << 17;
+    #[target_feature(enable = "xsave")]
+    fn saved() -> u64 {
+        // SAFETY: the caller has seen that the system uses XSAVE.
+        unsafe { _xgetbv(0) }
+    }
+    let uses_xsave = __cpuid(1).ecx & 1 << 27 != 0;
+    if !uses_xsave || __cpuid(0).eax < 7 || __cpuid_count(7, 0).edx & BF16_AND_TILE != BF16_AND_TILE {
+        return false;
+    }
+    // SAFETY: XSAVE is in use.
+    unsafe { saved() & TILE_STATE == TILE_STATE }
+}
+
+/// Linux gives a process the tile registers when it asks for them.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+fn tiles_permitted() -> bool {
+    const ARCH_REQ_XCOMP_PERM: libc::c_ulong = 0x1023;
+    const XTILE_DATA: libc::c_ulong = 18;
+    // SAFETY: the call takes two numbers and changes nothing but what this process may use.
+    unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XTILE_DATA) == 0 }
+}
+
+#[cfg(all(target_arch = "x86_64", not(target_os = "linux")))]
+fn tiles_permitted() -> bool {
+    false
+}
+
 /// Whether this machine can run NEON; every 64-bit Arm that this program is compiled for does.
 #[cfg(target_arch = "aarch64")]
 pub(crate) fn has_neon() -> bool {

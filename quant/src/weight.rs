@@ -18,6 +18,8 @@ const CHUNK: usize = 128 << 10;
 const SMALL_CHUNK: usize = 32 << 10;
 /// Activation rows that a tile takes at once: their codes stay in L2 beside a panel; x86 tiles take six at a time.
 const ROW_BLOCK: usize = 126;
+/// The same for a matrix unit, which has the panels' weights made into bf16 first: much work for few rows.
+const ROW_BLOCK_BF16: usize = 512;
 
 /// A `[rows, cols]` matrix of one format. Immutable; keeps the table it was arranged for.
 pub struct Weight {
@@ -192,14 +194,14 @@ struct Plan<'a> {
 /// When shapes do not fit, or the activations lack the form a weight reads.
 pub fn run(team: &Team<'_>, acts: &Acts, products: &mut [Product<'_>]) {
     let mut chunks = 0;
-    let plans: Vec<Plan<'_>> = products.iter_mut().map(|p| plan(acts, p, &mut chunks)).collect();
+    let plans: Vec<Plan<'_>> = products.iter_mut().map(|p| plan(acts, p, &mut chunks, team.threads())).collect();
     team.parts(chunks, |chunk| {
         let at = plans.partition_point(|p| p.first_chunk <= chunk) - 1;
         plans[at].chunk(chunk - plans[at].first_chunk);
     });
 }
 
-fn plan<'a>(acts: &'a Acts, product: &'a mut Product<'_>, chunks: &mut usize) -> Plan<'a> {
+fn plan<'a>(acts: &'a Acts, product: &'a mut Product<'_>, chunks: &mut usize, threads: usize) -> Plan<'a> {
     let weight = product.weight;
     let taken: Vec<usize> = match product.rows {
         Rows::All => (0..acts.n()).collect(),
@@ -209,10 +211,8 @@ fn plan<'a>(acts: &'a Acts, product: &'a mut Product<'_>, chunks: &mut usize) ->
     assert!(!taken[prompt..].iter().any(|&i| acts.is_prompt(i)), "prompt rows come before generated ones");
     let acts: Vec<ActRow<'a>> = taken.into_iter().map(|i| acts.row(i)).collect();
     assert_eq!(product.out.len(), acts.len() * weight.rows, "room for the results of a product");
-    assert!(acts.iter().all(|a| a.serves(weight.acts(), weight.cols)));
-    let bytes = if prompt > 0 { CHUNK } else { SMALL_CHUNK };
-    let panels_per_chunk =
-        (bytes / (PANEL * weight.row_bytes)).clamp(1, 16).next_multiple_of(weight.cell.prompt_panels);
+    assert!(acts.iter().enumerate().all(|(i, a)| a.serves(weight.acts(), weight.cols, i < prompt)));
+    let panels_per_chunk = panels_per_chunk(weight, prompt > 0, threads);
     let first_chunk = *chunks;
     if !acts.is_empty() {
         *chunks += weight.panels().div_ceil(panels_per_chunk);
@@ -221,17 +221,29 @@ fn plan<'a>(acts: &'a Acts, product: &'a mut Product<'_>, chunks: &mut usize) ->
     Plan { weight, acts, rest, prompt, out: SharedMut::new(product.out), panels_per_chunk, first_chunk }
 }
 
+/// A chunk is small enough that the last one holds nobody up; the number never changes a result.
+fn panels_per_chunk(weight: &Weight, prompt: bool, threads: usize) -> usize {
+    let most = weight.cell.prompt_panels;
+    if weight.cell.acts.bf16 && prompt {
+        // What a matrix unit reads of the activations, it reads once per call: large calls, as far as all have one.
+        return weight.panels().div_ceil(4 * threads).next_multiple_of(2).min(most);
+    }
+    let bytes = if prompt { CHUNK } else { SMALL_CHUNK };
+    (bytes / (PANEL * weight.row_bytes)).clamp(1, 16).next_multiple_of(most.min(2))
+}
+
 impl Plan<'_> {
     fn chunk(&self, chunk: usize) {
         let first = chunk * self.panels_per_chunk;
         let end = self.weight.panels().min(first + self.panels_per_chunk);
         let (prompt, generated) = self.acts.split_at(self.prompt);
         let cell = &self.weight.cell;
+        let row_block = if cell.acts.bf16 { ROW_BLOCK_BF16 } else { ROW_BLOCK };
         // A block's activations stay where they are near, while all panels of the chunk pass.
-        for (i, block) in prompt.chunks(ROW_BLOCK).enumerate() {
+        for (i, block) in prompt.chunks(row_block).enumerate() {
             for p in (first..end).step_by(cell.prompt_panels) {
                 let panels = cell.prompt_panels.min(end - p);
-                self.tile(p, panels, (i * ROW_BLOCK, block.len()), cell.prompt);
+                self.tile(p, panels, (i * row_block, block.len()), cell.prompt);
             }
         }
         for p in first..end {
@@ -245,7 +257,7 @@ impl Plan<'_> {
     fn tile(&self, p: usize, n: usize, (first, len): (usize, usize), tile: crate::kernels::TileFn) {
         let (weights, rows) = self.weight.panel(p, n);
         let stride = self.weight.rows;
-        let mut out = [std::ptr::null_mut(); ROW_BLOCK];
+        let mut out = [std::ptr::null_mut(); ROW_BLOCK_BF16];
         for (i, o) in out.iter_mut().enumerate().take(len) {
             *o = self.out.at((first + i) * stride + p * PANEL);
         }
@@ -253,7 +265,9 @@ impl Plan<'_> {
         // SAFETY: the cell's table was handed out for this machine; row (first + i) has `rows` results from p * PANEL
         // on inside `out` (its length was checked), and no other chunk writes them.
         unsafe { tile(&Tile { dtype, weights, rows, cols, acts, out: &out[..len] }) }
-        let Some(rest) = self.rest.get(first..first + len) else { return };
+        // Rows in bf16 have nothing left over.
+        let rest = self.rest.get(first..first + len).filter(|rest| rest.iter().all(|r| !r.q8.codes.is_empty()));
+        let Some(rest) = rest else { return };
         SUMS.with_borrow_mut(|sums| {
             sums.resize(len * rows, 0.0);
             let mut to = [std::ptr::null_mut(); ROW_BLOCK];

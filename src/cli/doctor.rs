@@ -83,7 +83,10 @@ impl DoctorArgs {
         let names: Vec<&str> = tables.iter().map(|t| t.name).collect();
         report.check(format!("kernels: {} agree with the plain ones ({compared} products)", names.join(", ")), found);
         match compute.kernels() {
-            Ok(used) => report.check(format!("instruction set: {}", used.name), machine::isa(used, kernels::best())),
+            Ok(used) => {
+                let found = machine::isa(used, kernels::best()).into_iter().chain(machine::distrusted());
+                report.check(format!("instruction set: {}", used.name), found);
+            }
             Err(e) => report.check("", [machine::unknown_isa(&e.to_string())]),
         }
         let cores = compute.cores()?;

@@ -19,6 +19,9 @@ pub fn isa(args: &IsaArgs) -> Outcome {
         Some(name) => kernels::by_name(name).map_err(crate::error::Error::usage)?,
         None => kernels::best(),
     };
+    if let Some(what) = kernels::distrusted() {
+        output::warn(what);
+    }
     let mut text = String::new();
     for (name, there) in kernels::known() {
         let state = match (there, name == chosen.name) {

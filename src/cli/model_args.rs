@@ -129,7 +129,12 @@ impl ComputeArgs {
     /// The kernels asked for, or the widest.
     pub fn kernels(&self) -> Result<&'static Kernels> {
         match &self.isa {
-            None => Ok(kernels::best()),
+            None => {
+                if let Some(what) = kernels::distrusted() {
+                    output::warn(&format!("{what}; {} is used instead", kernels::best().name));
+                }
+                Ok(kernels::best())
+            }
             Some(name) => kernels::by_name(name).map_err(Error::usage),
         }
     }

@@ -121,6 +121,12 @@ pub fn isa(used: &Kernels, best: &Kernels) -> Option<Finding> {
     })
 }
 
+/// An instruction set that this machine says it has, and that multiplies wrongly.
+pub fn distrusted() -> Option<Finding> {
+    let advice = "the processor, or what it is a virtual machine of, is broken: please report it";
+    kernels::distrusted().map(|what| Finding::warning("isa-wrong", what, advice))
+}
+
 /// Numbers of threads that were asked for, against the cores.
 pub fn threads(cores: &Cores, asked: &[(&'static str, Option<usize>)]) -> Vec<Finding> {
     asked.iter().filter_map(|(flag, n)| of_threads(cores, flag, (*n)?)).collect()

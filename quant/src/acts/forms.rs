@@ -1,4 +1,4 @@
-//! The integer forms of activation rows in memory, and how a row is brought into them.
+//! The narrower forms of activation rows in memory, and how a row is brought into them.
 
 use super::{ActKinds, Codes, CodesMut, GROUP};
 use crate::kernels::VectorOps;
@@ -81,13 +81,63 @@ impl<T> SharedForm<T> {
     }
 }
 
-/// Where the integer forms of rows go.
+/// Rows of bf16, each at the start of a cache line.
+pub(super) struct Lines(Vec<Line>);
+
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([u8; 64]);
+
+/// Lines from one row to the next: one more than a row has, so that rows of 2^n values do not share cache sets.
+fn line_stride(k: usize) -> usize {
+    k.div_ceil(32) + 1
+}
+
+impl Lines {
+    pub const EMPTY: Self = Self(Vec::new());
+
+    pub fn resize(&mut self, n: usize, k: usize) {
+        self.0.resize(n * line_stride(k), Line([0; 64]));
+    }
+
+    pub fn row(&self, i: usize, k: usize) -> &[u8] {
+        let lines = &self.0[i * line_stride(k)..(i + 1) * line_stride(k)];
+        // SAFETY: a line is 64 plain bytes without padding.
+        let bytes = unsafe { std::slice::from_raw_parts(lines.as_ptr().cast::<u8>(), 64 * lines.len()) };
+        &bytes[..2 * k]
+    }
+
+    pub fn shared(&mut self) -> SharedLines {
+        SharedLines(SharedMut::new(&mut self.0))
+    }
+}
+
+pub(super) struct SharedLines(SharedMut<Line>);
+
+impl SharedLines {
+    /// Row `i`.
+    ///
+    /// # Safety
+    /// Each row is taken by one thread at a time.
+    unsafe fn row(&self, i: usize, k: usize) -> &mut [u8] {
+        // SAFETY: rows of different i do not overlap, and the caller takes each once; a line is 64 plain bytes.
+        unsafe {
+            let lines = self.0.slice(i * line_stride(k)..(i + 1) * line_stride(k));
+            &mut std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast::<u8>(), 64 * lines.len())[..2 * k]
+        }
+    }
+}
+
+/// Where the narrower forms of rows go.
 pub(super) struct Forms<'a> {
     pub kinds: ActKinds,
     pub vector: &'a VectorOps,
     pub q8: SharedForm<i8>,
     pub q16: SharedForm<i16>,
     pub rest: SharedForm<i8>,
+    pub bf16: SharedLines,
+    /// Role of each row: whether it is a prompt's.
+    pub prompt: &'a [bool],
 }
 
 impl Forms<'_> {
@@ -97,6 +147,10 @@ impl Forms<'_> {
     /// Each row is made by one thread at a time.
     pub unsafe fn make(&self, i: usize, row: &[f32]) {
         let (k, kinds) = (row.len(), self.kinds);
+        if kinds.bf16 && self.prompt[i] {
+            // SAFETY: by the caller.
+            return self.vector.narrow_bf16(row, unsafe { self.bf16.row(i, k) });
+        }
         if kinds.q8 {
             // SAFETY: by the caller.
             self.vector.quantize_q8(row, unsafe { self.q8.row(i, k) });

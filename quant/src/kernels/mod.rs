@@ -4,8 +4,9 @@
 //! activations it reads, and the tile functions for prompt rows and for generated rows. A table that improves on
 //! another names what it improves and inherits the rest.
 //!
-//! Invariant: a `&'static Kernels` is only handed out by [`available`], [`best`] and [`by_name`], after the machine was
-//! asked; therefore the safe methods here may call the `target_feature` functions that the table holds.
+//! Invariant: a `&'static Kernels` is only handed out by [`available`], [`best`] and [`by_name`] (and, to tests, by
+//! `emulated`), after the machine was asked; therefore the safe methods here may call the `target_feature` functions
+//! that the table holds.
 
 mod body;
 mod halves;
@@ -33,7 +34,7 @@ use crate::panel::Layout;
 /// Weight rows that a tile works on at once.
 pub const PANEL: usize = 16;
 
-/// What a tile function reads and writes: a panel of up to [`PANEL`] weight rows, or two where its cell says so, times
+/// What a tile function reads and writes: a panel of up to [`PANEL`] weight rows, or more where its cell says so, times
 /// any number of activation rows.
 ///
 /// The result of a (weight row, activation row) pair never depends on which other rows are in the same call.
@@ -42,7 +43,7 @@ pub struct Tile<'a> {
     pub dtype: DType,
     /// The rows' bytes in the cell's layout.
     pub weights: &'a [u8],
-    /// Weight rows in use, 1 to 16, to 32 with two panels.
+    /// Weight rows in use, up to 16 for each panel.
     pub rows: usize,
     /// Weights per row.
     pub cols: usize,
@@ -62,7 +63,7 @@ pub struct Cell {
     pub layout: Layout,
     /// The forms of the activations that the tiles read.
     pub acts: ActKinds,
-    /// Panels that the tile for prompt rows takes at once, 1 or 2.
+    /// Panels that the tile for prompt rows takes at once, at most: 1 or an even number.
     pub prompt_panels: usize,
     /// For rows of the prompt.
     pub prompt: TileFn,
@@ -116,6 +117,8 @@ impl std::fmt::Debug for Kernels {
 /// Every table, widest first. `scalar` is last and always there.
 const TABLES: &[&Kernels] = &[
     #[cfg(target_arch = "x86_64")]
+    &avx512::amx::TABLE,
+    #[cfg(target_arch = "x86_64")]
     &avx512::TABLE,
     #[cfg(target_arch = "x86_64")]
     &avxvnni::TABLE,
@@ -145,6 +148,26 @@ pub fn best() -> &'static Kernels {
     available().next().unwrap_or(&scalar::TABLE)
 }
 
+/// What is wrong with this machine's instruction sets: one that it says it has, and that gives wrong products, is not used.
+pub fn distrusted() -> Option<&'static str> {
+    #[cfg(target_arch = "x86_64")]
+    return avx512::amx::is_wrong()
+        .then_some("the matrix unit of this machine (AMX) multiplies wrongly and is not used");
+    #[cfg(not(target_arch = "x86_64"))]
+    None
+}
+
+/// The matrix unit's table, for tests on a machine of Linux and AVX-512 that has no such unit: from now on, each of the
+/// unit's instructions in this process is emulated, which takes about a thousand times as long. `None` where the unit is
+/// (its table is among [`available`]), and on other machines. No command of the program calls this.
+#[cfg(any(test, feature = "emulate-amx"))]
+pub fn emulated() -> Option<&'static Kernels> {
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    return avx512::amx::emulated();
+    #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+    None
+}
+
 /// The table of that name.
 ///
 /// # Errors
@@ -153,7 +176,10 @@ pub fn by_name(name: &str) -> Result<&'static Kernels, String> {
     let mine = || available().map(|t| t.name).collect::<Vec<_>>().join(", ");
     match TABLES.iter().copied().find(|t| t.name == name) {
         Some(t) if (t.supported)() => Ok(t),
-        Some(_) => Err(format!("this machine cannot run instruction set '{name}'; it has: {}", mine())),
+        Some(_) => {
+            let why = distrusted().filter(|_| name == "amx").map_or(String::new(), |why| format!(" ({why})"));
+            Err(format!("this machine cannot run instruction set '{name}'{why}; it has: {}", mine()))
+        }
         None => Err(format!("there is no instruction set '{name}' in this program; this machine has: {}", mine())),
     }
 }

@@ -2,8 +2,8 @@
 //! [`crate::probe::peaks`] times them.
 //!
 //! Each keeps [`CHAINS`] sums in registers, each of which waits only for itself; that is enough to hide the latency of a
-//! multiply-add behind the others. The int8 loop is the instruction that the table's integer tiles are built on. A
-//! table without an entry here has no figure; a test says so.
+//! multiply-add behind the others. The int8 loop is the instruction that the table's integer tiles are built on,
+//! the bf16 loop that of its matrix unit. A table without an entry here has no figure; a test says so.
 
 #[cfg(target_arch = "aarch64")]
 mod arm;
@@ -20,6 +20,8 @@ pub(crate) type Loop = unsafe fn(u64) -> u64;
 pub(crate) struct Entry {
     /// The table's name.
     pub table: &'static str,
+    /// bfloat16 in a matrix unit, where the table has one for prompts.
+    pub bf16: Option<Loop>,
     /// Bytes summed in integers; `None` where the table multiplies floats only.
     pub int8: Option<Loop>,
     /// f32.
@@ -29,18 +31,20 @@ pub(crate) struct Entry {
 /// Every table's loops.
 pub(crate) const ENTRIES: &[Entry] = &[
     #[cfg(target_arch = "x86_64")]
-    Entry { table: "avx512", int8: Some(x86::avx512_int8), f32: x86::avx512_f32 },
+    Entry { table: "amx", bf16: Some(x86::amx_bf16), int8: Some(x86::avx512_int8), f32: x86::avx512_f32 },
     #[cfg(target_arch = "x86_64")]
-    Entry { table: "avxvnni", int8: Some(x86::avxvnni_int8), f32: x86::avx2_f32 },
+    Entry { table: "avx512", bf16: None, int8: Some(x86::avx512_int8), f32: x86::avx512_f32 },
     #[cfg(target_arch = "x86_64")]
-    Entry { table: "avx2", int8: Some(x86::avx2_int8), f32: x86::avx2_f32 },
+    Entry { table: "avxvnni", bf16: None, int8: Some(x86::avxvnni_int8), f32: x86::avx2_f32 },
+    #[cfg(target_arch = "x86_64")]
+    Entry { table: "avx2", bf16: None, int8: Some(x86::avx2_int8), f32: x86::avx2_f32 },
     #[cfg(target_arch = "aarch64")]
-    Entry { table: "neon-i8mm", int8: Some(arm::i8mm_int8), f32: arm::neon_f32 },
+    Entry { table: "neon-i8mm", bf16: None, int8: Some(arm::i8mm_int8), f32: arm::neon_f32 },
     #[cfg(target_arch = "aarch64")]
-    Entry { table: "neon-dotprod", int8: Some(arm::dotprod_int8), f32: arm::neon_f32 },
+    Entry { table: "neon-dotprod", bf16: None, int8: Some(arm::dotprod_int8), f32: arm::neon_f32 },
     #[cfg(target_arch = "aarch64")]
-    Entry { table: "neon", int8: Some(arm::neon_int8), f32: arm::neon_f32 },
-    Entry { table: "scalar", int8: None, f32: plain::f32 },
+    Entry { table: "neon", bf16: None, int8: Some(arm::neon_int8), f32: arm::neon_f32 },
+    Entry { table: "scalar", bf16: None, int8: None, f32: plain::f32 },
 ];
 
 /// Defines a [`Loop`]: so many multiply-adds in each step of each sum.

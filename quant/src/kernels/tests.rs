@@ -45,9 +45,23 @@ fn random_rows(dtype: DType, rows: usize, cols: usize, rng: &mut Rng) -> Vec<u8>
     bytes
 }
 
-/// What a product of row `w` and an activation row means: exact f64 sums over the form that the cell reads.
+/// All that runs here: a matrix unit emulated where there is none.
+fn tables() -> impl Iterator<Item = &'static Kernels> {
+    emulated().into_iter().chain(available())
+}
+
+/// A weight as a matrix unit reads it: bf16, to nearest, ties away from zero.
+fn rounded(w: f32) -> f32 {
+    f32::from_bits((w.to_bits() + 0x8000) & 0xffff_0000)
+}
+
+/// What a product of row `w` and an activation row means: exact f64 sums over the form that the cell reads. Where that
+/// is bf16, so is the weight. And how far a result may be from it.
 fn meaning(w: &[f32], act: &ActRow<'_>, kinds: ActKinds) -> (f64, f64) {
     let value = |k: usize| match kinds {
+        ActKinds { bf16: true, .. } if !act.bf16.is_empty() => {
+            f64::from(half::bf16::from_le_bytes([act.bf16[2 * k], act.bf16[2 * k + 1]]))
+        }
         ActKinds { q8: true, rest, .. } => {
             let code = |c: &crate::acts::Codes<'_, i8>| f64::from(c.codes[k]) * f64::from(c.scales[k / 32]);
             code(&act.q8) + if rest { code(&act.rest) } else { 0.0 }
@@ -57,8 +71,14 @@ fn meaning(w: &[f32], act: &ActRow<'_>, kinds: ActKinds) -> (f64, f64) {
         }
         _ => f64::from(act.x[k]),
     };
-    let terms = (0..w.len()).map(|k| f64::from(w[k]) * value(k));
-    terms.fold((0.0, 0.0), |(s, size), t| (s + t, size + t.abs()))
+    let weight = |w: f32| if act.bf16.is_empty() { w } else { rounded(w) };
+    let terms = (0..w.len()).map(|k| f64::from(weight(w[k])) * value(k));
+    let (sum, size, most) =
+        terms.fold((0.0, 0.0, 0.0), |(s, size, most), t: f64| (s + t, size + t.abs(), t.abs().max(most)));
+    // A weight that is computed on another way than here now and then is rounded to the other side, a step of 2^-7 away:
+    // one of some thousands.
+    let sides = if act.bf16.is_empty() { 0.0 } else { 4.0 * most / 128.0 };
+    (sum, size * 3e-6 + 1e-6 + sides)
 }
 
 fn check(kernels: &'static Kernels, dtype: DType, shape: (usize, usize, usize), rng: &mut Rng, pool: &Pool) -> usize {
@@ -100,10 +120,10 @@ fn check(kernels: &'static Kernels, dtype: DType, shape: (usize, usize, usize), 
             weight::run(team, &acts, &mut products);
             for i in 0..n {
                 for r in (0..rows).filter(|r| (i * rows + r).is_multiple_of(every)) {
-                    let (want, size) = meaning(&w32[r * cols..(r + 1) * cols], &acts.row(i), weight.acts());
+                    let (want, tolerance) = meaning(&w32[r * cols..(r + 1) * cols], &acts.row(i), weight.acts());
                     let got = f64::from(all[i * rows + r]);
                     assert!(
-                        (got - want).abs() <= size * 3e-6 + 1e-6,
+                        (got - want).abs() <= tolerance,
                         "{kernels:?} {} {rows}x{cols} row {r}, activation {i} of {n}: {got} instead of {want}",
                         dtype.name()
                     );
@@ -141,7 +161,7 @@ fn every_table_multiplies_as_the_formats_mean() {
     let mut rng = Rng(1);
     // On an emulator, one table is enough to wait for.
     let only = std::env::var("LAPWING_TEST_ISA").ok();
-    for kernels in available().filter(|k| only.as_deref().is_none_or(|only| k.name == only)) {
+    for kernels in tables().filter(|k| only.as_deref().is_none_or(|only| k.name == only)) {
         let mut checked = 0;
         for &dtype in DType::ALL {
             let unit = dtype.block_len();
@@ -164,9 +184,12 @@ fn every_table_multiplies_as_the_formats_mean() {
 
 #[test]
 fn required_instruction_sets_are_there() {
-    let have: Vec<&str> = available().map(|t| t.name).collect();
+    let have: Vec<&str> = tables().map(|t| t.name).collect();
     eprintln!("instruction sets that run here: {}", have.join(", "));
-    for (name, there) in known().filter(|k| !k.1) {
+    if let Some(table) = emulated() {
+        eprintln!("EMULATED: instruction set {}; this machine lacks it", table.name);
+    }
+    for (name, there) in known().filter(|k| !k.1 && !have.contains(&k.0)) {
         eprintln!("SKIPPED: instruction set {name} (supported here: {there})");
     }
     for name in std::env::var("LAPWING_REQUIRE_ISA").unwrap_or_default().split(',').filter(|n| !n.is_empty()) {
@@ -254,7 +277,7 @@ fn integer_activations_are_those_of_the_plain_form() {
             _ => rng.f32(),
         })
         .collect();
-    let kinds = ActKinds { x: false, q8: true, q16: true, rest: true };
+    let kinds = ActKinds { x: false, q8: true, q16: true, rest: true, bf16: false };
     let forms = |kernels: &'static Kernels, x: &[f32]| {
         let mut acts = Acts::new(x.len(), kinds, kernels);
         pool.enter(1, |team| acts.fill(team, 1, |_| false, |_, row| row.copy_from_slice(x)));
@@ -280,7 +303,7 @@ fn integer_activations_are_within_half_a_step() {
     for kernels in available() {
         let mut rng = Rng(3);
         let x: Vec<f32> = (0..256).map(|i| if i < 32 { 0.0 } else { rng.f32() * i as f32 }).collect();
-        let mut acts = Acts::new(256, ActKinds { x: true, q8: true, q16: true, rest: false }, kernels);
+        let mut acts = Acts::new(256, ActKinds { x: true, q8: true, q16: true, rest: false, bf16: false }, kernels);
         pool.enter(1, |team| acts.fill(team, 1, |_| false, |_, row| row.copy_from_slice(&x)));
         let row = acts.row(0);
         for (k, &x) in x.iter().enumerate() {

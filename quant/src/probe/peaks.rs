@@ -17,6 +17,8 @@ const PASSES: usize = 4;
 /// Multiply-adds per second of all threads together.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Peaks {
+    /// Of bfloat16 in a matrix unit, where the table has one: it multiplies the rows of prompts.
+    pub bf16: Option<f64>,
     /// Of bytes, summed in integers; `None` where the table multiplies floats only.
     pub int8: Option<f64>,
     /// Of f32.
@@ -26,7 +28,8 @@ pub struct Peaks {
 /// The peaks of `threads` threads of the pool; `None` where the table has no entry.
 pub fn measure(pool: &Pool, threads: usize, kernels: &'static Kernels) -> Option<Peaks> {
     let entry = ENTRIES.iter().find(|e| e.table == kernels.name)?;
-    Some(Peaks { int8: entry.int8.map(|f| rate(pool, threads, f)), f32: rate(pool, threads, entry.f32) })
+    let rate = |run| rate(pool, threads, run);
+    Some(Peaks { bf16: entry.bf16.map(rate), int8: entry.int8.map(rate), f32: rate(entry.f32) })
 }
 
 /// The rates of all threads, each over its own time: a slow core holds nobody up here either.
@@ -59,10 +62,11 @@ mod tests {
         let pool = Pool::new(2, &[]).unwrap();
         for table in kernels::available() {
             let peaks = measure(&pool, 2, table).unwrap();
-            for figure in peaks.int8.into_iter().chain([peaks.f32]) {
+            for figure in peaks.int8.into_iter().chain(peaks.bf16).chain([peaks.f32]) {
                 assert!(figure.is_finite() && figure > 0.0, "{}: {peaks:?}", table.name);
             }
             assert_eq!(peaks.int8.is_some(), table.name != "scalar");
+            assert_eq!(peaks.bf16.is_some(), table.name == "amx");
         }
     }
 }

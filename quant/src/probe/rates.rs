@@ -14,8 +14,10 @@ use std::time::{Duration, Instant};
 
 /// Columns of the probed matrices: the width of a model of middle size.
 const COLS: usize = 4096;
-/// Rows of a prompt that are read together.
+/// Rows of a prompt that are read together: as many as a tile takes at once.
 const PROMPT: usize = 128;
+/// The same for a matrix unit.
+const PROMPT_BF16: usize = 512;
 /// Rows of the matrix that a prompt is multiplied with: it is computing that takes the time, not memory.
 const PROMPT_ROWS: usize = 1024;
 /// A figure that takes longer than this is taken from fewer passes.
@@ -59,15 +61,16 @@ impl Bench {
         };
         let (large, small) = (matrix(rows)?, matrix(rows.min(PROMPT_ROWS))?);
         let kinds: ActKinds = large.acts();
+        let prompt = if kinds.bf16 { PROMPT_BF16 } else { PROMPT };
         let (mut one, mut many) = (Acts::new(COLS, kinds, kernels), Acts::new(COLS, kinds, kernels));
         pool.enter(pool.threads(), |team| {
             let value = |i: usize, row: &mut [f32]| {
                 row.iter_mut().enumerate().for_each(|(k, v)| *v = ((i + k) % 17) as f32 / 8.0 - 1.0);
             };
             one.fill(team, 1, |_| false, value);
-            many.fill(team, PROMPT, |_| true, value);
+            many.fill(team, prompt, |_| true, value);
         });
-        let out = vec![0.0; rows.max(small.rows() * PROMPT)];
+        let out = vec![0.0; rows.max(small.rows() * prompt)];
         Ok(Self { large, small, one, many, out })
     }
 
@@ -83,14 +86,14 @@ impl Bench {
             });
         });
         let prompt = median(5, || {
-            let out = &mut out[..prompt_rows * PROMPT];
+            let out = &mut out[..prompt_rows * many.n()];
             pool.enter(threads, |team| {
                 weight::run(team, many, &mut [Product { weight: small, rows: Rows::All, out }]);
             });
         });
         Rate {
             bytes_per_second: large.size() as f64 / single,
-            products_per_second: (prompt_rows * COLS * PROMPT) as f64 / prompt,
+            products_per_second: (prompt_rows * COLS * many.n()) as f64 / prompt,
         }
     }
 }

@@ -21,8 +21,12 @@ pub struct Limits {
 impl Limits {
     /// The higher of each figure.
     fn best(self, other: Self) -> Self {
-        let peaks =
-            |a: Peaks, b: Peaks| Peaks { int8: a.int8.zip(b.int8).map(|(a, b)| a.max(b)), f32: a.f32.max(b.f32) };
+        let higher = |a: Option<f64>, b: Option<f64>| a.zip(b).map(|(a, b)| a.max(b));
+        let peaks = |a: Peaks, b: Peaks| Peaks {
+            bf16: higher(a.bf16, b.bf16),
+            int8: higher(a.int8, b.int8),
+            f32: a.f32.max(b.f32),
+        };
         Self {
             bandwidth: self.bandwidth.max(other.bandwidth),
             peaks: self.peaks.zip(other.peaks).map(|(a, b)| peaks(a, b)),
@@ -63,7 +67,7 @@ mod tests {
 
     #[test]
     fn of_two_looks_the_better_counts() {
-        let limits = |bandwidth, int8, f32| Limits { bandwidth, peaks: Some(Peaks { int8, f32 }) };
+        let limits = |bandwidth, int8, f32| Limits { bandwidth, peaks: Some(Peaks { bf16: int8, int8, f32 }) };
         let both = limits(3.0, Some(2.0), 5.0).best(limits(1.0, Some(4.0), 1.0));
         assert_eq!(both, limits(3.0, Some(4.0), 5.0));
         assert_eq!(limits(1.0, None, 1.0).best(limits(1.0, None, 2.0)), limits(1.0, None, 2.0));

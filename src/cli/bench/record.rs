@@ -107,6 +107,10 @@ pub struct Record {
     /// Bytes per second that the threads read from memory; absent with `--no-limits`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_bandwidth: Option<f64>,
+    /// Multiply-adds of bfloat16 per second that the matrix unit in use, which multiplies the rows of prompts, does at
+    /// most; absent with `--no-limits`, and with other instruction sets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peak_bf16: Option<f64>,
     /// Multiply-adds of bytes per second that the instruction set in use does at most; absent with `--no-limits`, and
     /// where its kernels multiply floats only.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -144,8 +148,9 @@ impl Setting {
     fn compute_share(&self, test: &Test, tokens_per_second: f64) -> Option<f64> {
         let peaks = self.limits.filter(|_| test.shape.n_gen == 0)?.peaks?;
         let (integers, floats) = self.products_per_token;
-        // A table whose kernels take integers has a peak of them.
-        let seconds = if integers > 0 { integers as f64 / peaks.int8? } else { 0.0 } + floats as f64 / peaks.f32;
+        // A table whose kernels take integers has a peak of them. A matrix unit takes their place for prompts.
+        let peak = peaks.bf16.or(peaks.int8);
+        let seconds = if integers > 0 { integers as f64 / peak? } else { 0.0 } + floats as f64 / peaks.f32;
         Some(tokens_per_second * seconds)
     }
 }
@@ -195,6 +200,7 @@ impl Record {
             load_ns: s.load_ns,
             peak_rss_bytes: peak_rss,
             memory_bandwidth: s.limits.map(|l| l.bandwidth),
+            peak_bf16: peaks.and_then(|p| p.bf16),
             peak_int8: peaks.and_then(|p| p.int8),
             peak_f32: peaks.map(|p| p.f32),
             bytes_per_token: s.bytes_per_token,
@@ -252,7 +258,7 @@ pub mod tests {
             model,
             threads: 4,
             load_ns: 1_500_000_000,
-            limits: Some(Limits { bandwidth: 1e9, peaks: Some(Peaks { int8: Some(4e9), f32: 1e9 }) }),
+            limits: Some(Limits { bandwidth: 1e9, peaks: Some(Peaks { bf16: None, int8: Some(4e9), f32: 1e9 }) }),
             cache: (KvType::F16, KvType::Q8_0),
             isa: "scalar",
             bytes_per_token: 100_000_000,

@@ -145,7 +145,7 @@ fn more(records: &[Record]) -> String {
 /// What the machine could do at most.
 fn limits(r: &Record) -> Option<String> {
     let mut line = format!("limits of {} threads: {:.1} GB/s read", r.n_threads, r.memory_bandwidth? / 1e9);
-    let peaks = [("int8", r.peak_int8), ("f32", r.peak_f32)];
+    let peaks = [("bf16", r.peak_bf16), ("int8", r.peak_int8), ("f32", r.peak_f32)];
     for (name, peak) in peaks.iter().filter_map(|(name, peak)| Some((name, (*peak)?))) {
         // Writing to a String cannot fail.
         let _ = write!(line, ", {:.0} G multiply-adds/s of {name} ({})", peak / 1e9, r.isa);
@@ -175,6 +175,7 @@ fn fields(record: &Record) -> Vec<(String, String)> {
     });
     for (name, field) in [
         ("memory_bandwidth", &mut whole.memory_bandwidth),
+        ("peak_bf16", &mut whole.peak_bf16),
         ("peak_int8", &mut whole.peak_int8),
         ("peak_f32", &mut whole.peak_f32),
         ("bandwidth_share", &mut whole.bandwidth_share),

@@ -47,8 +47,8 @@ pub(in crate::kernels) enum Codes {
     Narrow(u32),
     /// Signed codes of eight bits and the wide activations.
     Wide,
-    /// Unsigned codes that are 32 too large, which is mended in integers, and the wide activations.
-    Centered,
+    /// Unsigned codes of eight bits and the wide activations.
+    WideUnsigned,
 }
 
 /// The scales and minima of a group, per row; what a format lacks is not written.

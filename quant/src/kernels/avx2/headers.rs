@@ -79,6 +79,17 @@ unsafe fn times(a: Pair<__m256>, b: Pair<__m256i>) -> Pair<__m256> {
     unsafe { [_mm256_mul_ps(a[0], _mm256_cvtepi32_ps(b[0])), _mm256_mul_ps(a[1], _mm256_cvtepi32_ps(b[1]))] }
 }
 
+/// What codes that are `by` too large want subtracted: `d * by` times 16-bit scales.
+#[inline(always)]
+unsafe fn centers(d: Pair<__m256>, by: f32, [a, b]: Pair<__m256i>) -> Pair<__m256> {
+    // SAFETY: register operations of the caller's ISA.
+    unsafe {
+        let by = _mm256_set1_ps(by);
+        let d = [_mm256_mul_ps(d[0], by), _mm256_mul_ps(d[1], by)];
+        times(d, [_mm256_srai_epi32::<16>(a), _mm256_srai_epi32::<16>(b)])
+    }
+}
+
 /// `a - b`
 #[inline(always)]
 unsafe fn less(a: Pair<__m256i>, b: i32) -> Pair<__m256i> {
@@ -213,15 +224,13 @@ impl Header for SixesCentered {
         // SAFETY: passed on to the caller.
         unsafe {
             let (d, sixes) = (halves(p), p.add(HALVES));
-            let d4 = [_mm256_mul_ps(d[0], _mm256_set1_ps(4.0)), _mm256_mul_ps(d[1], _mm256_set1_ps(4.0))];
             for part in 0..2 {
                 let scales = Eight::new(sixes.add(4 * part * PANEL), sixes.add((8 + 2 * part) * PANEL));
                 for (g, out) in out[4 * part..4 * part + 4].iter_mut().enumerate() {
                     out.scale = d;
                     for half in 0..2 {
                         out.inner[half] = twice(_mm_sub_epi8(bytes(scales.at(2 * g + half)), _mm_set1_epi8(32)));
-                        let [a, b] = out.inner[half];
-                        out.min[half] = times(d4, [_mm256_srai_epi32::<16>(a), _mm256_srai_epi32::<16>(b)]);
+                        out.min[half] = centers(d, 4.0, out.inner[half]);
                     }
                 }
             }
@@ -255,11 +264,12 @@ impl Header for Nibbles {
     }
 }
 
-/// d, and of each half group a signed byte as scale.
+/// d, and of each half group a signed byte as scale; codes are 32 too large.
 pub(in crate::kernels) struct Signed;
 
 impl Header for Signed {
     const BYTES: usize = HALVES + 16 * PANEL;
+    const MIN: Min = Min::Halves;
     const INNER: Inner = Inner::Halves;
 
     #[inline(always)]
@@ -271,6 +281,7 @@ impl Header for Signed {
                 out.scale = d;
                 for half in 0..2 {
                     out.inner[half] = twice(bytes(scales.add((2 * g + half) * PANEL)));
+                    out.min[half] = centers(d, 32.0, out.inner[half]);
                 }
             }
         }

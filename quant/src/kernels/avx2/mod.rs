@@ -94,8 +94,8 @@ integer_tiles!(
     Q4_K => records::Q4K<true>,
     Q5_K => records::Q5K<true>,
     Q6_K => records::Q6K,
-    IQ4_NL => records::Iq4Nl<0>,
-    IQ4_XS => records::Iq4Xs<0>,
+    IQ4_NL => records::Iq4Nl<true>,
+    IQ4_XS => records::Iq4Xs<true>,
 );
 
 #[target_feature(enable = "avx2,fma,f16c")]

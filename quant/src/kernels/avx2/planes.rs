@@ -135,7 +135,7 @@ impl Planes for Five {
 pub(in crate::kernels) struct Six;
 
 impl Planes for Six {
-    const CODES: Codes = Codes::Centered;
+    const CODES: Codes = Codes::Narrow(6);
     const LINES: usize = 6;
 
     #[inline(always)]
@@ -171,20 +171,19 @@ impl<const PLUS: u8> Planes for Eight<PLUS> {
     }
 }
 
-/// Four bits that stand for [`VALUES`]; for 0 signed bytes, for 128 unsigned ones that are so much larger.
-pub(in crate::kernels) struct Table<const PLUS: u8>;
+/// Four bits that stand for [`VALUES`], which are signed: 128 more. They meet the wide activations or the narrow ones.
+pub(in crate::kernels) struct Table<const WIDE: bool>;
 
-impl<const PLUS: u8> Planes for Table<PLUS> {
-    const CODES: Codes = if PLUS == 0 { Codes::Wide } else { Codes::Narrow(8) };
+impl<const WIDE: bool> Planes for Table<WIDE> {
+    const CODES: Codes = if WIDE { Codes::WideUnsigned } else { Codes::Narrow(8) };
     const LINES: usize = 4;
 
     #[inline(always)]
     unsafe fn pair(p: *const u8, i: usize) -> [Pair<__m256i>; 2] {
-        const { assert!(PLUS == 0 || PLUS == 128) };
         // SAFETY: passed on to the caller; the table has 16 bytes.
         unsafe {
             let values = _mm256_broadcastsi128_si256(_mm_loadu_si128(VALUES.as_ptr().cast()));
-            let values = _mm256_add_epi8(values, _mm256_set1_epi8(PLUS as i8));
+            let values = _mm256_xor_si256(values, _mm256_set1_epi8(i8::MIN));
             let mut codes = nibbles(p.add(i * LINE));
             for codes in codes.as_flattened_mut() {
                 *codes = _mm256_shuffle_epi8(values, *codes);

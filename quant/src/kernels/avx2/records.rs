@@ -25,10 +25,10 @@ pub(in crate::kernels) type Q4K<const INNER: bool> = Record<Sixes<INNER>, Four, 
 /// As [`Q4K`].
 pub(in crate::kernels) type Q5K<const INNER: bool> = Record<Sixes<INNER>, Five, 8>;
 pub(in crate::kernels) type Q6K = Record<Signed, Six, 8>;
-/// The values of the codes are signed bytes, which meet the wide activations; or the same plus 128 and the narrow ones.
-pub(in crate::kernels) type Iq4Nl<const PLUS: u8> = Record<One<PLUS>, Table<PLUS>, 1>;
+/// WIDE: whether its codes meet the wide activations.
+pub(in crate::kernels) type Iq4Nl<const WIDE: bool> = Record<One<128>, Table<WIDE>, 1>;
 /// As [`Iq4Nl`].
-pub(in crate::kernels) type Iq4Xs<const PLUS: u8> = Record<SixesOffset<PLUS>, Table<PLUS>, 8>;
+pub(in crate::kernels) type Iq4Xs<const WIDE: bool> = Record<SixesOffset<128>, Table<WIDE>, 8>;
 
 impl<H: Header, P: Planes, const GROUPS: usize> Record<H, P, GROUPS> {
     const GROUP: usize = P::LINES * LINE;

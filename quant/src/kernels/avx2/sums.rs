@@ -3,10 +3,16 @@
 //! Both ways give the same integers, so it does not matter which one a result came by.
 
 use super::dot::Dot;
-use super::format::{Codes, Factors, Format, GROUPS, Inner, Pair};
+use super::format::{Codes, Factors, Format, Inner, Pair};
 use crate::acts::ActRow;
 use std::arch::x86_64::*;
 use std::marker::PhantomData;
+use std::ptr::null;
+
+/// Runs a block once for each number, with the number as a constant.
+macro_rules! for_each {
+    ($i:ident in $($n:literal)*, $body:block) => { $({ const $i: usize = $n; $body })* };
+}
 
 /// An activation row in the form that a format reads.
 #[derive(Clone, Copy)]
@@ -21,6 +27,9 @@ pub(super) struct Row {
 }
 
 impl Row {
+    /// No row.
+    pub const NONE: Self = Self { codes: null(), scales: null(), dsums: null(), halves: null() };
+
     #[inline(always)]
     pub fn new<F: Format>(act: &ActRow<'_>) -> Self {
         match F::CODES {
@@ -29,47 +38,17 @@ impl Row {
                 let (scales, dsums, halves) = (q.scales.as_ptr(), q.dsums.as_ptr(), q.halves.as_ptr());
                 Self { codes: q.codes.as_ptr().cast(), scales, dsums, halves }
             }
-            Codes::Wide | Codes::Centered => {
+            Codes::Wide | Codes::WideUnsigned => {
                 let q = &act.q16;
                 let (scales, dsums, halves) = (q.scales.as_ptr(), q.dsums.as_ptr(), q.halves.as_ptr());
                 Self { codes: q.codes.as_ptr().cast(), scales, dsums, halves }
             }
         }
     }
-
-    /// What codes that are 32 too large add to the sums of the half groups from group `first` on, negated.
-    ///
-    /// A sum of 16 codes times a scale, divided by the scale, is that sum within far less than a half. (Where the product
-    /// is no number, the row's results are none either.)
-    #[inline(always)]
-    pub unsafe fn centers(&self, first: usize) -> [i32; 2 * GROUPS] {
-        let mut out = [0; 2 * GROUPS];
-        // SAFETY: eight groups are inside the row, by the caller; the rest are register operations of its ISA.
-        unsafe {
-            let scales = _mm256_loadu_ps(self.scales.add(first));
-            for part in 0..2 {
-                let at =
-                    _mm256_add_epi32(_mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3), _mm256_set1_epi32(4 * part as i32));
-                let halves = _mm256_loadu_ps(self.halves.add(2 * first + 8 * part));
-                let sums = _mm256_cvtps_epi32(_mm256_div_ps(halves, _mm256_permutevar8x32_ps(scales, at)));
-                let negated = _mm256_sub_epi32(_mm256_setzero_si256(), _mm256_slli_epi32::<5>(sums));
-                _mm256_storeu_si256(out.as_mut_ptr().add(8 * part).cast(), negated);
-            }
-        }
-        out
-    }
-
-    /// Four bytes of codes in every lane: a quad of the narrow form, a pair of the wide one.
-    #[inline(always)]
-    unsafe fn four(&self, at: usize) -> __m256i {
-        // SAFETY: the bytes are inside the row, by the caller.
-        unsafe { _mm256_set1_epi32(self.codes.add(at).cast::<i32>().read_unaligned()) }
-    }
 }
 
 /// An unpacked group: narrow codes `[quad][row half]`; wide ones `[quad][j][row half]` in 16 bits, where j = 0 has the
-/// elements 0 and 2 of the quad and j = 1 the elements 1 and 3, times the inner scales where the format has some. Code
-/// times inner scale fits 16 bits (32 * 128), and 32 products with the wide activations fit 31 (32 * 32 * 128 * 8191).
+/// elements 0 and 2 of the quad and j = 1 the elements 1 and 3. 32 of their products fit 31 bits (32 * 255 * 8191).
 #[derive(Clone, Copy)]
 #[repr(align(64))]
 pub(super) struct Group {
@@ -84,13 +63,13 @@ impl Group {
     }
 }
 
-/// A format's bytes as 16-bit words: the even ones, then the odd ones.
+/// A format's bytes as 16-bit words: the even ones, then the odd ones. Unsigned ones want one shift instead of three.
 #[inline(always)]
 unsafe fn widen<F: Format>(v: __m256i) -> [__m256i; 2] {
     // SAFETY: register operations of the caller's ISA.
     unsafe {
         match F::CODES {
-            Codes::Centered => [_mm256_and_si256(v, _mm256_set1_epi16(0xff)), _mm256_srli_epi16::<8>(v)],
+            Codes::WideUnsigned => [_mm256_and_si256(v, _mm256_set1_epi16(0xff)), _mm256_srli_epi16::<8>(v)],
             _ => [_mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(v)), _mm256_srai_epi16::<8>(v)],
         }
     }
@@ -98,7 +77,7 @@ unsafe fn widen<F: Format>(v: __m256i) -> [__m256i; 2] {
 
 /// Unpacks group `g`.
 #[inline(always)]
-pub(super) unsafe fn unpack<F: Format>(panel: *const u8, g: usize, factors: &Factors, out: &mut Group) {
+pub(super) unsafe fn unpack<F: Format>(panel: *const u8, g: usize, out: &mut Group) {
     // SAFETY: group g is inside the panel, by the caller; the rest are register operations of its ISA.
     unsafe {
         for i in 0..4 {
@@ -108,16 +87,9 @@ pub(super) unsafe fn unpack<F: Format>(panel: *const u8, g: usize, factors: &Fac
                 for h in 0..2 {
                     match F::CODES {
                         Codes::Narrow(_) => out.codes[2 * q + h] = codes[o][h],
-                        Codes::Wide | Codes::Centered => {
-                            for (j, mut words) in widen::<F>(codes[o][h]).into_iter().enumerate() {
-                                if let Codes::Centered = F::CODES {
-                                    words = _mm256_sub_epi16(words, _mm256_set1_epi16(32));
-                                }
-                                out.codes[4 * q + 2 * j + h] = if F::INNER == Inner::Halves {
-                                    _mm256_mullo_epi16(words, factors.inner[i / 2][h])
-                                } else {
-                                    words
-                                };
+                        Codes::Wide | Codes::WideUnsigned => {
+                            for (j, words) in widen::<F>(codes[o][h]).into_iter().enumerate() {
+                                out.codes[4 * q + 2 * j + h] = words;
                             }
                         }
                     }
@@ -134,45 +106,34 @@ pub(super) unsafe fn live<F: Format, D: Dot, const N: usize>(
     g: usize,
     factors: &Factors,
     rows: &[Row; N],
-    centers: &[[i32; 2 * GROUPS]; N],
 ) -> [Pair<__m256i>; N] {
     // SAFETY: group g is inside the panel, by the caller; the rest are register operations of its ISA.
     unsafe {
         match F::CODES {
             Codes::Narrow(_) => narrow::<F, D, N>(&Live::<F> { panel, g, format: PhantomData }, g, factors, rows),
-            Codes::Wide | Codes::Centered => {
-                let mut total = [[_mm256_setzero_si256(); 2]; N];
-                for half in 0..2 {
-                    let mut sums = if F::INNER == Inner::Halves { [[_mm256_setzero_si256(); 2]; N] } else { total };
-                    if let Codes::Centered = F::CODES {
-                        for n in 0..N {
-                            sums[n] = [_mm256_set1_epi32(centers[n][2 * (g % GROUPS) + half]); 2];
-                        }
-                    }
-                    for i in 2 * half..2 * half + 2 {
-                        for (o, pair) in F::codes(panel, g, i).into_iter().enumerate() {
-                            let words = [widen::<F>(pair[0]), widen::<F>(pair[1])];
-                            for j in 0..2 {
-                                let at = 2 * (32 * g + 8 * i + 4 * o + 2 * j);
-                                add_words::<D, N>(&mut sums, [words[0][j], words[1][j]], rows, at);
-                            }
-                        }
-                    }
-                    if F::INNER == Inner::Halves {
-                        for n in 0..N {
-                            for h in 0..2 {
-                                let scaled =
-                                    _mm256_mullo_epi32(sums[n][h], _mm256_srai_epi32::<16>(factors.inner[half][h]));
-                                total[n][h] = _mm256_add_epi32(total[n][h], scaled);
-                            }
-                        }
-                    } else {
-                        total = sums;
-                    }
-                }
-                total
+            Codes::Wide | Codes::WideUnsigned => {
+                let mut sums = [[_mm256_setzero_si256(); 2]; N];
+                for_each!(I in 0 1 2 3, {
+                    let [a, b] = F::codes(panel, g, I);
+                    let ([a, c], [b, d]) = (words::<F>(a), words::<F>(b));
+                    add_words::<D, { 16 * I }, N>(&mut sums, a, rows, g, I == 0);
+                    add_words::<D, { 16 * I + 4 }, N>(&mut sums, c, rows, g, false);
+                    add_words::<D, { 16 * I + 8 }, N>(&mut sums, b, rows, g, false);
+                    add_words::<D, { 16 * I + 12 }, N>(&mut sums, d, rows, g, false);
+                });
+                sums
             }
         }
+    }
+}
+
+/// Two vectors of bytes as words: the even ones of both, then the odd ones of both.
+#[inline(always)]
+unsafe fn words<F: Format>(bytes: Pair<__m256i>) -> [Pair<__m256i>; 2] {
+    // SAFETY: register operations of the caller's ISA.
+    unsafe {
+        let ([a, b], [c, d]) = (widen::<F>(bytes[0]), widen::<F>(bytes[1]));
+        [[a, c], [b, d]]
     }
 }
 
@@ -188,34 +149,30 @@ pub(super) unsafe fn unpacked<F: Format, D: Dot, const N: usize>(
     unsafe {
         match F::CODES {
             Codes::Narrow(_) => narrow::<F, D, N>(group, g, factors, rows),
-            Codes::Wide | Codes::Centered => {
+            Codes::Wide | Codes::WideUnsigned => {
                 let mut sums = [[_mm256_setzero_si256(); 2]; N];
-                for v in 0..16 {
-                    let pair = [group.codes[2 * v], group.codes[2 * v + 1]];
-                    add_words::<D, N>(&mut sums, pair, rows, 2 * (32 * g + 2 * v));
-                }
+                for_each!(V in 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15, {
+                    let pair = [group.codes[2 * V], group.codes[2 * V + 1]];
+                    add_words::<D, { 4 * V }, N>(&mut sums, pair, rows, g, V == 0);
+                });
                 sums
             }
         }
     }
 }
 
-/// Adds the products of two words per row to the sums of N activation rows.
+/// Adds the products of two words per row, the group's words from byte `AT` on, to the sums of N activation rows.
 #[inline(always)]
-unsafe fn add_words<D: Dot, const N: usize>(
+unsafe fn add_words<D: Dot, const AT: usize, const N: usize>(
     sums: &mut [Pair<__m256i>; N],
     words: Pair<__m256i>,
     rows: &[Row; N],
-    at: usize,
+    g: usize,
+    first: bool,
 ) {
     for n in 0..N {
-        // SAFETY: passed on to the caller.
-        unsafe {
-            let acts = rows[n].four(at);
-            for h in 0..2 {
-                sums[n][h] = D::words(sums[n][h], words[h], acts);
-            }
-        }
+        // SAFETY: group g is inside the rows, by the caller.
+        unsafe { sums[n] = D::words::<AT>(sums[n], words, rows[n].codes.add(64 * g), first) };
     }
 }
 
@@ -223,6 +180,8 @@ unsafe fn add_words<D: Dot, const N: usize>(
 trait Source {
     /// The quads `2 * i` and `2 * i + 1`.
     unsafe fn codes(&self, i: usize) -> [Pair<__m256i>; 2];
+    /// The second of them, when it is wanted.
+    unsafe fn second(&self, i: usize, codes: [Pair<__m256i>; 2]) -> Pair<__m256i>;
 }
 
 /// A group of a panel.
@@ -238,6 +197,11 @@ impl<F: Format> Source for Live<F> {
         // SAFETY: the group is inside the panel, by the maker.
         unsafe { F::codes(self.panel, self.g, i) }
     }
+
+    #[inline(always)]
+    unsafe fn second(&self, _i: usize, codes: [Pair<__m256i>; 2]) -> Pair<__m256i> {
+        codes[1]
+    }
 }
 
 impl Source for Group {
@@ -245,6 +209,12 @@ impl Source for Group {
     unsafe fn codes(&self, i: usize) -> [Pair<__m256i>; 2] {
         let c = &self.codes[4 * i..4 * i + 4];
         [[c[0], c[1]], [c[2], c[3]]]
+    }
+
+    /// Read only now: there are registers for one.
+    #[inline(always)]
+    unsafe fn second(&self, i: usize, _codes: [Pair<__m256i>; 2]) -> Pair<__m256i> {
+        [self.codes[4 * i + 2], self.codes[4 * i + 3]]
     }
 }
 
@@ -258,33 +228,37 @@ unsafe fn narrow<F: Format, D: Dot, const N: usize>(
 ) -> [Pair<__m256i>; N] {
     let Codes::Narrow(bits) = F::CODES else { unreachable!() };
     // Pairs of quads that are added up before they are scaled or become 32 bits.
-    let part = if F::INNER == Inner::Halves { 2 } else { D::quads(bits) / 2 };
+    let part = (D::quads(bits) / 2).min(if F::INNER == Inner::Halves { 2 } else { 4 });
     // SAFETY: group g is inside the rows, by the caller; the rest are register operations of its ISA.
     unsafe {
-        let mut total = [[_mm256_setzero_si256(); 2]; N];
-        for first in (0..4).step_by(part) {
-            let mut sums = [[_mm256_setzero_si256(); 2]; N];
-            for i in first..first + part {
-                for (o, pair) in source.codes(i).into_iter().enumerate() {
-                    for n in 0..N {
-                        let acts = rows[n].four(32 * g + 8 * i + 4 * o);
-                        for h in 0..2 {
-                            sums[n][h] = D::bytes(sums[n][h], pair[h], acts);
-                        }
+        let zero = [[_mm256_setzero_si256(); 2]; N];
+        let (mut total, mut sums) = (zero, zero);
+        for_each!(I in 0 1 2 3, {
+            if I.is_multiple_of(part) {
+                sums = zero;
+            }
+            let codes = source.codes(I);
+            let a = codes[0];
+            for n in 0..N {
+                sums[n] = D::bytes::<{ 8 * I }>(sums[n], a, rows[n].codes.add(32 * g), I.is_multiple_of(part));
+            }
+            let b = source.second(I, codes);
+            for n in 0..N {
+                sums[n] = D::bytes::<{ 8 * I + 4 }>(sums[n], b, rows[n].codes.add(32 * g), false);
+            }
+            if (I + 1).is_multiple_of(part) {
+                for n in 0..N {
+                    for h in 0..2 {
+                        let sum = match F::INNER {
+                            Inner::None => D::finish(sums[n][h]),
+                            Inner::Groups => D::scaled(bits, sums[n][h], factors.inner[0][h]),
+                            Inner::Halves => D::scaled(bits, sums[n][h], factors.inner[I / 2][h]),
+                        };
+                        total[n][h] = _mm256_add_epi32(total[n][h], sum);
                     }
                 }
             }
-            for n in 0..N {
-                for h in 0..2 {
-                    let sum = match F::INNER {
-                        Inner::None => D::finish(sums[n][h]),
-                        Inner::Groups => D::scaled(sums[n][h], factors.inner[0][h]),
-                        Inner::Halves => D::scaled(sums[n][h], factors.inner[first / 2][h]),
-                    };
-                    total[n][h] = _mm256_add_epi32(total[n][h], sum);
-                }
-            }
-        }
+        });
         total
     }
 }

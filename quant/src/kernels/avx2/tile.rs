@@ -17,19 +17,33 @@
 //!    Q4_K from memory at 11 GB/s without, 21 with 1 KB, 29 with 4 KB, 35 with 8 KB.
 //! 4. With AVX2, Q4_K's scale takes the place of the ones that widen 16-bit sums, and costs nothing: 9 %.
 //! 5. Vector shifts, like multiplications, have two of a Zen 5's four pipes: codes are unpacked with few of them.
+//! 6. Rows of results are a power of two apart and not in the cache: their lines are asked for a block before they are
+//!    written. Without, writing takes 8 % of Q4_K's time in a model, with it 2 %.
 //!
-//! What the integer products are is [`Dot`]'s business. What did not pay: four or five activation rows at a time (the same
-//! with AVX2, 3 % less with AVX-VNNI). What must not be: closures around intrinsics and `array::map` of them, which become
-//! functions without the instruction set and are not inlined.
+//! What the integer products are is [`Dot`]'s business. What limits a Zen 5 core, per group of six activation rows:
+//!
+//! | | multiplications, two a cycle | all vector instructions, four a cycle | cycles |
+//! |---|---|---|---|
+//! | Q4_K, AVX2 | 132 (96 products, scales, to f32, minima) | 228 | 75 |
+//! | Q8_0, AVX2 | 216 (192 products, both scales) | 408 | 124 |
+//!
+//! Q8_0 cannot be faster than 32 products a cycle by AVX2, 16-bit words or not: whether words by words, signs moved to
+//! activations, codes cut into nibbles, or two products by one multiplication of sums, 32 products take four vector
+//! instructions.
+//!
+//! What did not pay: four or five activation rows at a time (the same with AVX2, 3 % less with AVX-VNNI). Activations with
+//! one scale per 256 values, so that Q4_K's sums stay integers for a record and its minima become integers, too: 1 %; per
+//! 128 or 64 values slower. What must not be: closures around intrinsics and `array::map` of them, which become functions
+//! without the instruction set and are not inlined.
 //!
 //! A (weight row, activation row) pair sees the same operations in the same order whatever the block it is in.
 
 use super::dot::Dot;
 use super::fold::{fold, minima, settle};
-use super::format::{Codes, Factors, Format, GROUPS, Pair};
+use super::format::{Factors, Format, GROUPS, Pair};
 use super::sums::{self, Group, Row};
-use crate::acts::ActRow;
 use crate::kernels::{PANEL, Tile};
+use std::arch::asm;
 use std::arch::x86_64::*;
 
 /// Activation rows whose f32 sums are kept in L1 at once.
@@ -68,6 +82,15 @@ unsafe fn fetch<F: Format>(t: &Tile<'_>, g: usize) {
     }
 }
 
+/// Asks for the lines of 16 results, to write them.
+#[inline(always)]
+fn will_write(out: *mut f32) {
+    for at in [out, out.wrapping_add(PANEL - 1)] {
+        // SAFETY: fetching ahead reads nothing, wherever it points; processors without the instruction ignore it.
+        unsafe { asm!("prefetchw [{}]", in(reg) at, options(nostack, preserves_flags)) };
+    }
+}
+
 /// All N activation rows of the tile at once, with no buffer between.
 #[inline(always)]
 unsafe fn few<F: Format, D: Dot, const N: usize>(t: &Tile<'_>) {
@@ -77,19 +100,15 @@ unsafe fn few<F: Format, D: Dot, const N: usize>(t: &Tile<'_>) {
         let rows: [Row; N] = std::array::from_fn(|i| Row::new::<F>(&t.acts[i]));
         let mut total = [[_mm256_setzero_ps(); 2]; N];
         let mut factors = [Factors::zero(); GROUPS];
-        let mut centers = [[0; 2 * GROUPS]; N];
         let groups = t.cols / 32;
         for first in (0..groups).step_by(GROUPS) {
             let count = GROUPS.min(groups - first);
             F::factors(panel, first, &mut factors[..count]);
-            if let Codes::Centered = F::CODES {
-                rows.iter().zip(&mut centers).for_each(|(row, out)| *out = row.centers(first));
-            }
             let factors = &factors[..count];
             let mut sums = [[_mm256_setzero_ps(); 2]; N];
             for (g, factors) in (first..).zip(factors) {
                 fetch::<F>(t, g);
-                let isums = sums::live::<F, D, N>(panel, g, factors, &rows, &centers);
+                let isums = sums::live::<F, D, N>(panel, g, factors, &rows);
                 fold::<F, N>(factors, g, &rows, isums, &mut sums);
                 minima::<F, N>(factors, g, &rows, &mut total);
             }
@@ -110,30 +129,37 @@ unsafe fn many<F: Format, D: Dot>(t: &Tile<'_>) {
         let mut unpacked = [Group::zero(); GROUPS];
         let mut factors = [Factors::zero(); GROUPS];
         let groups = t.cols / 32;
+        let last_but_one = (groups.div_ceil(GROUPS).max(2) - 2) * GROUPS;
         for (acts, out) in t.acts.chunks(BLOCK).zip(t.out.chunks(BLOCK)) {
+            let mut rows = [Row::NONE; BLOCK];
+            rows.iter_mut().zip(acts).for_each(|(row, act)| *row = Row::new::<F>(act));
+            let rows = &rows[..acts.len()];
             let mut total = [[_mm256_setzero_ps(); 2]; BLOCK];
             for first in (0..groups).step_by(GROUPS) {
+                if first == last_but_one {
+                    out.iter().for_each(|&out| will_write(out));
+                }
                 let count = GROUPS.min(groups - first);
                 F::factors(panel, first, &mut factors[..count]);
-                for (g, (group, factors)) in (first..).zip(unpacked.iter_mut().zip(&factors[..count])) {
+                for (g, group) in (first..).zip(&mut unpacked[..count]) {
                     fetch::<F>(t, g);
-                    sums::unpack::<F>(panel, g, factors, group);
+                    sums::unpack::<F>(panel, g, group);
                 }
                 let block = Block { first, groups: &unpacked[..count], factors: &factors[..count] };
                 let mut i = 0;
                 // Four and four rather than six and two.
-                while i + SHARE + 2 < acts.len() || i + SHARE == acts.len() {
-                    sweep::<F, D, SHARE>(&block, &acts[i..], &mut total[i..]);
+                while i + SHARE + 2 < rows.len() || i + SHARE == rows.len() {
+                    sweep::<F, D, SHARE>(&block, &rows[i..], &mut total[i..]);
                     i += SHARE;
                 }
-                while i + 4 <= acts.len() {
-                    sweep::<F, D, 4>(&block, &acts[i..], &mut total[i..]);
+                while i + 4 <= rows.len() {
+                    sweep::<F, D, 4>(&block, &rows[i..], &mut total[i..]);
                     i += 4;
                 }
-                match acts.len() - i {
-                    3 => sweep::<F, D, 3>(&block, &acts[i..], &mut total[i..]),
-                    2 => sweep::<F, D, 2>(&block, &acts[i..], &mut total[i..]),
-                    1 => sweep::<F, D, 1>(&block, &acts[i..], &mut total[i..]),
+                match rows.len() - i {
+                    3 => sweep::<F, D, 3>(&block, &rows[i..], &mut total[i..]),
+                    2 => sweep::<F, D, 2>(&block, &rows[i..], &mut total[i..]),
+                    1 => sweep::<F, D, 1>(&block, &rows[i..], &mut total[i..]),
                     _ => {}
                 }
             }
@@ -153,8 +179,8 @@ struct Block<'a> {
 
 /// Adds a block's products with N activation rows to their sums.
 #[inline(always)]
-unsafe fn sweep<F: Format, D: Dot, const N: usize>(block: &Block<'_>, acts: &[ActRow<'_>], total: &mut [Pair<__m256>]) {
-    let rows: [Row; N] = std::array::from_fn(|n| Row::new::<F>(&acts[n]));
+unsafe fn sweep<F: Format, D: Dot, const N: usize>(block: &Block<'_>, rows: &[Row], total: &mut [Pair<__m256>]) {
+    let rows: [Row; N] = *rows.first_chunk().expect("N rows");
     // SAFETY: passed on from `run`.
     unsafe {
         let mut sums = [[_mm256_setzero_ps(); 2]; N];

@@ -4,6 +4,7 @@
 //! conversions of halves are AVX2's. To add a format: its `Decode` in `small` or `supers`, and a line in the list.
 
 mod acts;
+pub(super) mod amx;
 mod decode;
 mod float;
 mod group;

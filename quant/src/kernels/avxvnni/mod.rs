@@ -30,8 +30,8 @@ avx2::integer_tiles!(
     Q4_K => records::Q4K<false>,
     Q5_K => records::Q5K<false>,
     Q6_K => records::Q6K,
-    IQ4_NL => records::Iq4Nl<128>,
-    IQ4_XS => records::Iq4Xs<128>,
+    IQ4_NL => records::Iq4Nl<false>,
+    IQ4_XS => records::Iq4Xs<false>,
 );
 avx2::integer_tiles!(
     fn wide in wide_tiles,

@@ -38,24 +38,15 @@ impl Products for DotProd {
     }
 
     #[inline(always)]
-    unsafe fn wide<G: Group, const N: usize, const FIRST: bool, const SECOND: bool>(
-        group: &G,
-        acts: [*const i16; N],
-    ) -> Sums<N> {
+    unsafe fn wide<G: Group, const N: usize>(group: &G, acts: [*const i16; N]) -> Sums<N> {
         // SAFETY: passed on to the caller; every 64-bit Arm has NEON.
         unsafe {
-            let none = [[vdupq_n_s8(0); 2]; N];
-            let first = if FIRST { acts.map(|p| planes(p)) } else { none };
-            let second = if SECOND { acts.map(|p| planes(p.add(16))) } else { none };
+            let (first, second) = (acts.map(|p| planes(p)), acts.map(|p| planes(p.add(16))));
             let mut sums = [[vdupq_n_s32(0); 4]; N];
             unrolled!(v in 4, {
                 let mut parts = [[vdupq_n_s32(0); 2]; N];
-                if FIRST {
-                    dot16_planes::<G, 0, 1, N>(&mut parts, group, v, &first);
-                }
-                if SECOND {
-                    dot16_planes::<G, 2, 3, N>(&mut parts, group, v, &second);
-                }
+                dot16_planes::<G, 0, 1, N>(&mut parts, group, v, &first);
+                dot16_planes::<G, 2, 3, N>(&mut parts, group, v, &second);
                 unrolled!(n in N, {
                     sums[n][v] = whole(parts[n]);
                 });

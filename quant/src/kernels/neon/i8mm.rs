@@ -57,24 +57,15 @@ impl Products for MatMul {
 
     /// The planes are those of the dot product.
     #[inline(always)]
-    unsafe fn wide<G: Group, const N: usize, const FIRST: bool, const SECOND: bool>(
-        group: &G,
-        acts: [*const i16; N],
-    ) -> Sums<N> {
+    unsafe fn wide<G: Group, const N: usize>(group: &G, acts: [*const i16; N]) -> Sums<N> {
         // SAFETY: passed on to the caller; every 64-bit Arm has NEON.
         unsafe {
-            let none = [[vdupq_n_s8(0); 2]; 2];
-            let first = if FIRST { eight_planes(acts) } else { none };
-            let second = if SECOND { eight_planes(acts.map(|p| p.add(16))) } else { none };
+            let (first, second) = (eight_planes(acts), eight_planes(acts.map(|p| p.add(16))));
             let mut squares = [vdupq_n_s32(0); 8];
             unrolled!(v in 4, {
                 let mut parts = [[vdupq_n_s32(0); 2]; 2];
-                if FIRST {
-                    mul16_planes::<G, 0, 1>(&mut parts, group, v, &first);
-                }
-                if SECOND {
-                    mul16_planes::<G, 2, 3>(&mut parts, group, v, &second);
-                }
+                mul16_planes::<G, 0, 1>(&mut parts, group, v, &first);
+                mul16_planes::<G, 2, 3>(&mut parts, group, v, &second);
                 unrolled!(o in 2, {
                     squares[2 * v + o] = whole(parts[o]);
                 });

@@ -106,7 +106,7 @@ macro_rules! integer_tiles {
         integer_tiles!(@list $module, $feature, $products, [
             q8_0 Q8_0 $large, q4_0 Q4_0 $products, q4_1 Q4_1 $products, q5_0 Q5_0 $products, q5_1 Q5_1 $products,
             iq4_nl IQ4_NL $large, iq4_xs IQ4_XS $large, q2_k Q2_K $products, q3_k Q3_K $products,
-            q4_k Q4_K $products, q5_k Q5_K $products, q6_k Q6_K $products
+            q4_k Q4_K $products, q5_k Q5_K $products, q6_k Q6_K $large
         ]);
     };
     (@list $module:ident, $feature:literal, $wide:path, [$($name:ident $format:ident $products:path),*]) => {

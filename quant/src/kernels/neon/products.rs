@@ -11,7 +11,8 @@ use super::registers::{Sums, unrolled};
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-/// How an instruction set multiplies codes with activations. FIRST and SECOND tell which halves of the group count.
+/// How an instruction set multiplies codes with activations. FIRST and SECOND tell which halves of the group count
+/// in narrow sums.
 pub(super) trait Products {
     /// What multiplies where there is one activation row.
     type Alone: Products;
@@ -37,10 +38,7 @@ pub(super) trait Products {
     ///
     /// # Safety
     /// As above.
-    unsafe fn wide<G: Group, const N: usize, const FIRST: bool, const SECOND: bool>(
-        group: &G,
-        acts: [*const i16; N],
-    ) -> Sums<N>;
+    unsafe fn wide<G: Group, const N: usize>(group: &G, acts: [*const i16; N]) -> Sums<N>;
 }
 
 /// Base NEON for codes of at most 31: a 16-bit lane takes one product of each of the eight quads, at most
@@ -84,19 +82,12 @@ impl Products for Widening {
 
     /// A quad's products fill a vector of 32-bit lanes, one row after the other.
     #[inline(always)]
-    unsafe fn wide<G: Group, const N: usize, const FIRST: bool, const SECOND: bool>(
-        group: &G,
-        acts: [*const i16; N],
-    ) -> Sums<N> {
+    unsafe fn wide<G: Group, const N: usize>(group: &G, acts: [*const i16; N]) -> Sums<N> {
         // SAFETY: passed on to the caller; every 64-bit Arm has NEON.
         unsafe {
             let mut sums = [[vdupq_n_s32(0); 4]; N];
-            if FIRST {
-                add_wide::<G, 0, 1, N>(&mut sums, group, acts);
-            }
-            if SECOND {
-                add_wide::<G, 2, 3, N>(&mut sums, group, acts.map(|p| p.add(16)));
-            }
+            add_wide::<G, 0, 1, N>(&mut sums, group, acts);
+            add_wide::<G, 2, 3, N>(&mut sums, group, acts.map(|p| p.add(16)));
             sums
         }
     }
@@ -132,12 +123,9 @@ impl Products for WideningLarge {
     }
 
     #[inline(always)]
-    unsafe fn wide<G: Group, const N: usize, const FIRST: bool, const SECOND: bool>(
-        group: &G,
-        acts: [*const i16; N],
-    ) -> Sums<N> {
+    unsafe fn wide<G: Group, const N: usize>(group: &G, acts: [*const i16; N]) -> Sums<N> {
         // SAFETY: passed on to the caller.
-        unsafe { Widening::wide::<G, N, FIRST, SECOND>(group, acts) }
+        unsafe { Widening::wide::<G, N>(group, acts) }
     }
 }
 

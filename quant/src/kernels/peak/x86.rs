@@ -28,3 +28,10 @@ chains!(
 chains!(avx2_f32, [target_feature(enable = "avx2,fma")], macs = 8, start = _mm256_set1_ps(0.5), |s, by| {
     _mm256_fmadd_ps(s, by, by)
 });
+
+/// The matrix unit's products of bf16 tiles, four sums side by side.
+pub(super) unsafe fn amx_bf16(rounds: u64) -> u64 {
+    // SAFETY: the caller holds the table of the matrix unit.
+    unsafe { crate::kernels::avx512::amx::multiply_only(rounds) };
+    rounds * 4 * 16 * 16 * 32
+}

@@ -135,21 +135,20 @@ impl Format for IQ4_XS {
     }
 }
 
-/// A group's sum is at most 2 * 16 * 32 * 8191 * 128 = 2^30; a half's before its inner scale, four times as large as it
-/// is, 16 * 128 * 8191.
+/// Codes are four times as large as they are; so the scale is a quarter of it. A group's sum is at most
+/// 2 * 16 * 128 * 127 * 128 = 2^26.
 impl Format for Q6_K {
     const NUMBERS: usize = 1;
     const SCALES: usize = 16;
     const BITS: usize = 6;
     const GROUPS: usize = 8;
-    const WIDE: bool = true;
     const INNER: bool = true;
     type Head = Rows<float32x4_t>;
 
     #[inline(always)]
     unsafe fn head(record: *const u8) -> Self::Head {
-        // SAFETY: d is inside the record.
-        unsafe { halves(record) }
+        // SAFETY: d is inside the record; every 64-bit Arm has NEON.
+        unsafe { halves(record).map(|d| vmulq_n_f32(d, 0.25)) }
     }
 
     #[inline(always)]
