@@ -119,6 +119,7 @@ impl SharedLines {
     ///
     /// # Safety
     /// Each row is taken by one thread at a time.
+    #[allow(clippy::mut_from_ref, reason = "as of SharedMut, each row of which has one owner")]
     unsafe fn row(&self, i: usize, k: usize) -> &mut [u8] {
         // SAFETY: rows of different i do not overlap, and the caller takes each once; a line is 64 plain bytes.
         unsafe {

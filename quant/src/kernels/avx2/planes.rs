@@ -172,6 +172,7 @@ impl<const PLUS: u8> Planes for Eight<PLUS> {
 }
 
 /// Four bits that stand for [`VALUES`], which are signed: 128 more. They meet the wide activations or the narrow ones.
+/// (Wide, unsigned ones save two shifts in three: one activation row 12 % faster, many 4 % slower.)
 pub(in crate::kernels) struct Table<const WIDE: bool>;
 
 impl<const WIDE: bool> Planes for Table<WIDE> {

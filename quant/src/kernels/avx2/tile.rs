@@ -17,8 +17,6 @@
 //!    Q4_K from memory at 11 GB/s without, 21 with 1 KB, 29 with 4 KB, 35 with 8 KB.
 //! 4. With AVX2, Q4_K's scale takes the place of the ones that widen 16-bit sums, and costs nothing: 9 %.
 //! 5. Vector shifts, like multiplications, have two of a Zen 5's four pipes: codes are unpacked with few of them.
-//! 6. Rows of results are a power of two apart and not in the cache: their lines are asked for a block before they are
-//!    written. Without, writing takes 8 % of Q4_K's time in a model, with it 2 %.
 //!
 //! What the integer products are is [`Dot`]'s business. What limits a Zen 5 core, per group of six activation rows:
 //!
@@ -31,10 +29,11 @@
 //! activations, codes cut into nibbles, or two products by one multiplication of sums, 32 products take four vector
 //! instructions.
 //!
-//! What did not pay: four or five activation rows at a time (the same with AVX2, 3 % less with AVX-VNNI). Activations with
-//! one scale per 256 values, so that Q4_K's sums stay integers for a record and its minima become integers, too: 1 %; per
-//! 128 or 64 values slower. What must not be: closures around intrinsics and `array::map` of them, which become functions
-//! without the instruction set and are not inlined.
+//! What did not pay: four or five activation rows at a time (the same with AVX2, 3 % less with AVX-VNNI). Activations
+//! with one scale per 256 values, so that Q4_K's sums stay integers for a record and its minima become integers, too:
+//! 1 %; per 128 or 64 values slower. Lines of results asked for before they are written, 64 bytes of rows that are a
+//! power of two apart: they take 7 % of Q4_K's time in a model with it and without. What must not be: closures around
+//! intrinsics and `array::map` of them, which become functions without the instruction set and are not inlined.
 //!
 //! A (weight row, activation row) pair sees the same operations in the same order whatever the block it is in.
 
@@ -43,7 +42,6 @@ use super::fold::{fold, minima, settle};
 use super::format::{Factors, Format, GROUPS, Pair};
 use super::sums::{self, Group, Row};
 use crate::kernels::{PANEL, Tile};
-use std::arch::asm;
 use std::arch::x86_64::*;
 
 /// Activation rows whose f32 sums are kept in L1 at once.
@@ -79,15 +77,6 @@ unsafe fn fetch<F: Format>(t: &Tile<'_>, g: usize) {
     for line in 0..F::GROUP_BYTES.div_ceil(64) {
         // SAFETY: fetching ahead reads nothing, wherever it points.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(64 * line).cast()) };
-    }
-}
-
-/// Asks for the lines of 16 results, to write them.
-#[inline(always)]
-fn will_write(out: *mut f32) {
-    for at in [out, out.wrapping_add(PANEL - 1)] {
-        // SAFETY: fetching ahead reads nothing, wherever it points; processors without the instruction ignore it.
-        unsafe { asm!("prefetchw [{}]", in(reg) at, options(nostack, preserves_flags)) };
     }
 }
 
@@ -129,16 +118,12 @@ unsafe fn many<F: Format, D: Dot>(t: &Tile<'_>) {
         let mut unpacked = [Group::zero(); GROUPS];
         let mut factors = [Factors::zero(); GROUPS];
         let groups = t.cols / 32;
-        let last_but_one = (groups.div_ceil(GROUPS).max(2) - 2) * GROUPS;
         for (acts, out) in t.acts.chunks(BLOCK).zip(t.out.chunks(BLOCK)) {
             let mut rows = [Row::NONE; BLOCK];
             rows.iter_mut().zip(acts).for_each(|(row, act)| *row = Row::new::<F>(act));
             let rows = &rows[..acts.len()];
             let mut total = [[_mm256_setzero_ps(); 2]; BLOCK];
             for first in (0..groups).step_by(GROUPS) {
-                if first == last_but_one {
-                    out.iter().for_each(|&out| will_write(out));
-                }
                 let count = GROUPS.min(groups - first);
                 F::factors(panel, first, &mut factors[..count]);
                 for (g, group) in (first..).zip(&mut unpacked[..count]) {

@@ -11,8 +11,8 @@
 //! needs no AVX-512-BF16. The difference of the large products is rounded once (a fused operation), at 2^-16 of the
 //! scale: far below bf16's own rounding.
 //!
-//! Cycles per weight by `llvm-mca` with the ports of Ice Lake servers, next to those that have the unit: Q8_0 0.13,
-//! Q4_0 0.14, Q6_K 0.16, Q4_K 0.17, Q5_K 0.18. Without the rounding, a Zen 5 core was measured to take 0.31 to 0.40 ns
+//! Cycles per weight by `llvm-mca` with the ports of Ice Lake servers, next to those that have the unit: Q8_0 0.12,
+//! Q4_0 0.13, Q6_K 0.15, Q4_K 0.15, Q5_K 0.16. Without the rounding, a Zen 5 core was measured to take 0.31 to 0.40 ns
 //! for 16 weights.
 //!
 //! Tried: no rounding of each weight, but factors that are larger by what is cut off on the average, which is a fifth of

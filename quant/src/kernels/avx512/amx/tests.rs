@@ -42,7 +42,7 @@ fn matrix(rows: usize, cols: usize, kernels: &'static Kernels) -> Weight {
     let mut bytes = Aligned::zeroed(rows * cols / 32 * 18).unwrap();
     for (i, block) in bytes.chunks_exact_mut(18).enumerate() {
         block[..2].copy_from_slice(&half::f16::from_f32(0.01 + (i % 13) as f32 / 512.0).to_le_bytes());
-        block[2..].iter_mut().enumerate().for_each(|(j, b)| *b = ((i * 16 + j) * 40_503 >> 5) as u8);
+        block[2..].iter_mut().enumerate().for_each(|(j, b)| *b = (((i * 16 + j) * 40_503) >> 5) as u8);
     }
     Weight::new(DType::Q4_0, rows, cols, Bytes::Own(Arc::new(bytes)), kernels).unwrap()
 }

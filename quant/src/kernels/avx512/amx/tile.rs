@@ -28,7 +28,7 @@
 //!   is hidden, and 8 bytes a cycle: 80 % of the peak of 512 products a cycle, at most 90 %.
 //! * A block of activations is read from L3 once per call: with 16 panels for 8192 cycles per 32 rows of it, 4 bytes a
 //!   cycle; all of K at once, for two panels at a time, would be 32, which L3 has not.
-//! * A weight is made into bf16 in 0.13 to 0.18 cycles (`floats`), and is multiplied with 512 rows in 1 cycle, with 128
+//! * A weight is made into bf16 in 0.12 to 0.16 cycles (`floats`), and is multiplied with 512 rows in 1 cycle, with 128
 //!   in 0.25: so a call has all rows of a forward pass.
 //! * Attention stays AVX-512's, at about 25 products a cycle (measured on a Zen 5 core). Of 512 tokens of a 0.6B model,
 //!   with 15 G products of attention to 225 G of weights, it would take 0.11 s of 0.24 on two cores of 2.8 GHz; behind
