@@ -1,4 +1,7 @@
 //! A weight matrix in the layout that its kernels read, and the products of several of them in one parallel region.
+//!
+//! Tried: the gate and up matrices of an MLP tile by tile with SiLU between, so that only their product is written. Prompts
+//! were no faster (867 and 901 tokens per second in six interleaved rounds), so results stay as they are.
 
 mod arrange;
 

@@ -25,6 +25,10 @@
 //! their scales are read once. The hints T1 and T2 are up to 8 % behind T0, which NTA is not; distances of 4 to 12 KiB
 //! make no difference that could be measured, for Q4_K 2 KiB are too few.
 //!
+//! For prompts: 32 groups unpacked at once instead of 16, and no bounds or branches around a block, are 8 % of Q4_K's
+//! speed (280 to 303 G products a second of one thread, 3072 x 1024 times 504 rows). No gain: to ask for the lines of
+//! results in advance; rows of results that are no multiple of 4 KB apart.
+//!
 //! A (weight row, activation row) pair sees the same operations in the same order whatever the block it is in: all
 //! paths are instances of one `Fold::fold`, over the groups in order.
 
