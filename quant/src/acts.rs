@@ -7,8 +7,8 @@
 //! and the same sum for each half of the group, for formats with a minimum per 16 weights.
 //! The narrow form has codes of 8 bits (top 127), the wide form 14 bits (top 8191) for weights where 8-bit activations
 //! would be the larger error by far.
-//! Products with a group's weights are summed exactly in 32-bit integers; 14 bits leave room for Q6_K's inner scales.
-//! The four codes of a quad are stored in the order 0, 2, 1, 3 in the wide form, as tiles take bytes apart.
+//! Products with a group's weights are summed exactly in 32-bit integers. The four codes of a quad are stored in
+//! the order 0, 2, 1, 3 in the wide form, as tiles take bytes apart.
 //!
 //! For the weights of a model through which most of the error comes, formats in blocks of 32 want more than 8 bits: Q8_0
 //! the wide form, the others a second row of 8-bit codes for what the first ones leave over.
