@@ -20,9 +20,9 @@ const CHUNK: usize = 128 << 10;
 /// The same for generated rows alone: the end of a region waits for the last.
 const SMALL_CHUNK: usize = 32 << 10;
 /// Activation rows that a tile takes at once: their codes stay in L2 beside a panel; x86 tiles take six at a time.
-const ROW_BLOCK: usize = 126;
+pub(crate) const ROW_BLOCK: usize = 126;
 /// The same for a matrix unit, which has the panels' weights made into bf16 first: much work for few rows.
-const ROW_BLOCK_BF16: usize = 512;
+pub(crate) const ROW_BLOCK_BF16: usize = 512;
 
 /// A `[rows, cols]` matrix of one format. Immutable; keeps the table it was arranged for.
 pub struct Weight {

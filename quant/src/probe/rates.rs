@@ -14,10 +14,6 @@ use std::time::{Duration, Instant};
 
 /// Columns of the probed matrices: the width of a model of middle size.
 const COLS: usize = 4096;
-/// Rows of a prompt that are read together: as many as a tile takes at once.
-const PROMPT: usize = 128;
-/// The same for a matrix unit.
-const PROMPT_BF16: usize = 512;
 /// Rows of the matrix that a prompt is multiplied with: it is computing that takes the time, not memory.
 const PROMPT_ROWS: usize = 1024;
 /// A figure that takes longer than this is taken from fewer passes.
@@ -61,7 +57,7 @@ impl Bench {
         };
         let (large, small) = (matrix(rows)?, matrix(rows.min(PROMPT_ROWS))?);
         let kinds: ActKinds = large.acts();
-        let prompt = if kinds.bf16 { PROMPT_BF16 } else { PROMPT };
+        let prompt = if kinds.bf16 { weight::ROW_BLOCK_BF16 } else { weight::ROW_BLOCK };
         let (mut one, mut many) = (Acts::new(COLS, kinds, kernels), Acts::new(COLS, kinds, kernels));
         pool.enter(pool.threads(), |team| {
             let value = |i: usize, row: &mut [f32]| {
