@@ -261,7 +261,7 @@ impl Common<'_> {
         let (rows, behind) = out.split_at_mut(span.len * self.group() * width);
         for (i, out) in rows.chunks_exact_mut(width).enumerate() {
             let q = &self.q[self.at(span, head, i)];
-            out.iter_mut().zip(q).for_each(|(o, q)| *o = q * scale);
+            self.kernels.vector.scaled(q, scale, &mut out[..d]);
             out[d..].fill(0.0);
         }
         behind.fill(0.0);
@@ -288,8 +288,8 @@ impl Common<'_> {
 }
 
 /// Slots of page number `page` that the token at `position` sees.
-fn visible(position: usize, page: usize) -> usize {
-    (position + 1).saturating_sub(page * PAGE).min(PAGE)
+fn visible(position: usize, page: usize) -> u8 {
+    (position + 1).saturating_sub(page * PAGE).min(PAGE) as u8
 }
 
 thread_local! {

@@ -13,6 +13,7 @@ use crate::panel::{self, Layout};
 use crate::threads::{SharedMut, Team};
 pub use arrange::Arranger;
 use std::cell::RefCell;
+use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Weight bytes that a thread takes at once for rows of a prompt.
@@ -260,14 +261,16 @@ impl Plan<'_> {
     fn tile(&self, p: usize, n: usize, (first, len): (usize, usize), tile: crate::kernels::TileFn) {
         let (weights, rows) = self.weight.panel(p, n);
         let stride = self.weight.rows;
-        let mut out = [std::ptr::null_mut(); ROW_BLOCK_BF16];
-        for (i, o) in out.iter_mut().enumerate().take(len) {
-            *o = self.out.at((first + i) * stride + p * PANEL);
+        let mut out = [const { MaybeUninit::uninit() }; ROW_BLOCK_BF16];
+        for (i, o) in out[..len].iter_mut().enumerate() {
+            o.write(self.out.at((first + i) * stride + p * PANEL));
         }
+        // SAFETY: the first `len` were just written; the rest would be 4 KiB of nothing in each of thousands of calls.
+        let out: &[*mut f32] = unsafe { std::slice::from_raw_parts(out.as_ptr().cast(), len) };
         let (dtype, cols, acts) = (self.weight.dtype, self.weight.cols, &self.acts[first..first + len]);
         // SAFETY: the cell's table was handed out for this machine; row (first + i) has `rows` results from p * PANEL
         // on inside `out` (its length was checked), and no other chunk writes them.
-        unsafe { tile(&Tile { dtype, weights, rows, cols, acts, out: &out[..len] }) }
+        unsafe { tile(&Tile { dtype, weights, rows, cols, acts, out }) }
         // Rows in bf16 have nothing left over.
         let rest = self.rest.get(first..first + len).filter(|rest| rest.iter().all(|r| !r.q8.codes.is_empty()));
         let Some(rest) = rest else { return };

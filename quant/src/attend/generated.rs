@@ -112,7 +112,7 @@ impl<'a> Tasks<'a> {
             for (i, sees) in sees.iter_mut().enumerate() {
                 *sees = visible(span.past + i / c.group(), p);
             }
-            let slots = visible(span.past + span.len - 1, p);
+            let slots = usize::from(visible(span.past + span.len - 1, p));
             let (keys, values) = ((c.keys, &mut *wide_keys), (c.values, &mut *wide_values));
             let [keys, values] = [keys, values].map(|(plane, wide)| {
                 let next = self.after(task, p).map_or(&[][..], |(page, head)| c.rows(plane, page, head, PAGE));

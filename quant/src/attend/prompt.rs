@@ -7,8 +7,8 @@ use crate::kernels::page::{PromptArgs, QueryRows, ROWS};
 use std::cmp::Reverse;
 
 /// Rows of a task (tokens times query heads of the group). With heads of 128 their queries, sums and weights are
-/// 240 KB, which stay in L2.
-const MOST: usize = 192;
+/// 370 KB, which stay in L2.
+const MOST: usize = 288;
 /// Rows of a task when there would be too few for all threads: widening a page costs as much as about ten rows.
 const LEAST: usize = 48;
 /// Tasks per thread that keep all of them busy to the end.
@@ -60,7 +60,8 @@ impl<'a> Tasks<'a> {
 
 fn over_pages(c: &Common<'_>, span: &QuerySpan<'_>, head: usize, scratch: &mut crate::buffer::Floats) {
     let width = c.heads.head_dim.next_multiple_of(64);
-    let used = span.len * c.group();
+    let group = c.group();
+    let used = span.len * group;
     // Rows behind the last one see nothing.
     let n = used.next_multiple_of(ROWS);
     let mut rest = scratch.take(2 * n * width + n * PAGE + 3 * PAGE * width + 4 * n);
@@ -81,8 +82,8 @@ fn over_pages(c: &Common<'_>, span: &QuerySpan<'_>, head: usize, scratch: &mut c
         let slots = PAGE.min(end - p * PAGE);
         c.widen(c.keys, c.rows(c.keys, page, head, slots), (width, keys));
         c.widen(c.values, c.rows(c.values, page, head, slots), (width, values));
-        for (i, sees) in sees.iter_mut().enumerate().take(used) {
-            *sees = visible(span.past + i / c.group(), p);
+        for (t, sees) in sees[..used].chunks_exact_mut(group).enumerate() {
+            sees.fill(visible(span.past + t, p));
         }
         let next = [c.keys, c.values].map(|plane| {
             let page = span.pages[..end.div_ceil(PAGE)].get(p + 1);
@@ -95,6 +96,6 @@ fn over_pages(c: &Common<'_>, span: &QuerySpan<'_>, head: usize, scratch: &mut c
         let inv = 1.0 / sum[i];
         // SAFETY: (token, query head) pairs of different tasks and rows differ, so the ranges are disjoint.
         let out = unsafe { c.out.slice(c.at(span, head, i)) };
-        out.iter_mut().zip(&acc[i * width..]).for_each(|(o, a)| *o = a * inv);
+        c.kernels.vector.scaled(&acc[i * width..][..out.len()], inv, out);
     }
 }

@@ -64,6 +64,11 @@ pub(crate) fn add_scaled<const FMA: bool>(x: &mut [f32], y: &[f32], by: f32) {
     x.iter_mut().zip(y).for_each(|(x, &y)| *x = fma::<FMA>(y, by, *x));
 }
 
+#[inline(always)]
+pub(crate) fn scaled(x: &[f32], by: f32, out: &mut [f32]) {
+    out.iter_mut().zip(x).for_each(|(o, &x)| *o = x * by);
+}
+
 /// e^x within 2 ulp over the whole range (0 below -87.3, infinity above 88.72); NaN stays NaN.
 #[inline(always)]
 pub(crate) fn exp<const FMA: bool>(x: f32) -> f32 {
@@ -267,6 +272,7 @@ macro_rules! vector_ops {
                 rms_norm_in_place(x: &mut [f32], w: &[f32], eps: f32) -> () = body::rms_norm_in_place::<$fma>;
                 add(x: &mut [f32], y: &[f32]) -> () = body::add;
                 add_scaled(x: &mut [f32], y: &[f32], by: f32) -> () = body::add_scaled::<$fma>;
+                scaled(x: &[f32], by: f32, out: &mut [f32]) -> () = body::scaled;
                 silu_mul(g: &[f32], u: &[f32], out: &mut [f32]) -> () = body::silu_mul::<$fma>;
                 softmax(x: &mut [f32]) -> () = body::softmax::<$fma>;
                 rope(x: &mut [f32], cos: &[f32], sin: &[f32]) -> () = body::rope::<$fma>;
@@ -305,6 +311,7 @@ macro_rules! vector_ops {
                 rms_norm_in_place,
                 add,
                 add_scaled,
+                scaled,
                 silu_mul,
                 softmax,
                 rope,

@@ -192,6 +192,7 @@ pub struct VectorOps {
     rms_norm_in_place: unsafe fn(&mut [f32], &[f32], f32),
     add: unsafe fn(&mut [f32], &[f32]),
     add_scaled: unsafe fn(&mut [f32], &[f32], f32),
+    scaled: unsafe fn(&[f32], f32, &mut [f32]),
     silu_mul: unsafe fn(&[f32], &[f32], &mut [f32]),
     softmax: unsafe fn(&mut [f32]),
     rope: unsafe fn(&mut [f32], &[f32], &[f32]),
@@ -230,6 +231,8 @@ safe_ops! {
     add(x: &mut [f32], y: &[f32]) where x.len() == y.len();
     /// `x += y * by`.
     add_scaled(x: &mut [f32], y: &[f32], by: f32) where x.len() == y.len();
+    /// `out = x * by`.
+    scaled(x: &[f32], by: f32, out: &mut [f32]) where x.len() == out.len();
     /// `out = gate * sigmoid(gate) * up`.
     silu_mul(gate: &[f32], up: &[f32], out: &mut [f32]) where gate.len() == up.len() && gate.len() == out.len();
     /// Softmax in place.

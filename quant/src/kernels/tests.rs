@@ -233,6 +233,8 @@ fn row_operations_agree_with_plain_loops() {
             v.add(&mut sum, &y);
             v.add_scaled(&mut sum, &y, 2.0);
             close(&sum, &x.iter().zip(&y).map(|(a, b)| a + 3.0 * b).collect::<Vec<_>>(), 1e-6, "add");
+            v.scaled(&x, 3.0, &mut out);
+            close(&out, &x.iter().map(|a| 3.0 * a).collect::<Vec<_>>(), 1e-6, "scaled");
             if n.is_multiple_of(2) {
                 let (cos, sin): (Vec<f32>, Vec<f32>) = (0..n / 2).map(|i| ((i as f32).cos(), (i as f32).sin())).unzip();
                 let mut turned = x.clone();

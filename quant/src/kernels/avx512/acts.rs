@@ -11,6 +11,7 @@
 
 use crate::acts::{CodesMut, GROUP, TOP8, TOP16};
 use std::arch::x86_64::*;
+use std::mem::MaybeUninit;
 
 /// Groups at a time.
 const AT_ONCE: usize = 16;
@@ -61,7 +62,7 @@ fn quantize<T>(x: &[f32], out: CodesMut<'_, T>, limit: f32, put: impl Fn([__m512
         // An infinite or NaN value must be seen in every result.
         let scale = _mm512_mask_blend_ps(broken, _mm512_div_ps(top, limits), _mm512_set1_ps(f32::NAN));
         let mut inverses = [0f32; AT_ONCE];
-        let mut sums = [[_mm512_setzero_si512(); AT_ONCE]; 2];
+        let mut sums = [const { [const { MaybeUninit::<__m512i>::uninit() }; AT_ONCE] }; 2];
         // SAFETY: sixteen inverses.
         unsafe {
             let inverse = _mm512_maskz_div_ps(_mm512_test_epi32_mask(tops, tops), limits, top);
@@ -71,8 +72,15 @@ fn quantize<T>(x: &[f32], out: CodesMut<'_, T>, limit: f32, put: impl Fn([__m512
             let inverse = _mm512_set1_ps(inverses[g]);
             let q = load(x).map(|v| _mm512_cvtps_epi32(_mm512_mul_ps(v, inverse)));
             put(q, codes);
-            (sums[0][g], sums[1][g]) = (q[0], q[1]);
+            (sums[0][g], sums[1][g]) = (MaybeUninit::new(q[0]), MaybeUninit::new(q[1]));
         }
+        // Zeroes only where there is no group: 2 KiB of them each time took more than a hundredth of a prompt's time.
+        for g in x.len()..AT_ONCE {
+            sums.iter_mut().for_each(|half| _ = half[g].write(_mm512_setzero_si512()));
+        }
+        // SAFETY: each is written, above or further above; the two types have the same layout.
+        let sums =
+            unsafe { std::mem::transmute::<[[MaybeUninit<__m512i>; AT_ONCE]; 2], [[__m512i; AT_ONCE]; 2]>(sums) };
         let [a, b] = [reduced!(_mm512_add_epi32, sums[0]), reduced!(_mm512_add_epi32, sums[1])];
         let times = |sum| _mm512_mul_ps(scale, _mm512_cvtepi32_ps(sum));
         // Those of groups 0 0 1 1 2 2 .., from both halves in turn.

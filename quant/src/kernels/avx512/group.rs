@@ -161,7 +161,7 @@ impl<const S: usize, const M: usize> Fold for Narrow<S, M> {
 /// multiplication and an addition: twice the instructions in a loop that their number limits.
 #[inline]
 #[target_feature(enable = "avx512f,avx512vnni")]
-fn dpwssd(mut sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
+pub(super) fn dpwssd(mut sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
     // SAFETY: a register operation of this function's ISA.
     unsafe {
         std::arch::asm!("vpdpwssd {}, {}, {}", inout(zmm_reg) sum, in(zmm_reg) a, in(zmm_reg) b,

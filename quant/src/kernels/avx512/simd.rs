@@ -201,7 +201,7 @@ impl Pairs for Avx512 {
     #[inline(always)]
     unsafe fn dot(sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
         // SAFETY: the caller has the instruction set.
-        unsafe { _mm512_dpwssd_epi32(sum, a, b) }
+        unsafe { super::group::dpwssd(sum, a, b) }
     }
 
     #[inline(always)]

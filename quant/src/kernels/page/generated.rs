@@ -9,7 +9,7 @@
 //! The rows share each load. This runs at the speed of memory, so what comes next is asked for early: while keys are
 //! read, the next page's keys, and likewise values.
 
-use super::{QueryRows, ask, soften};
+use super::{QueryRows, ask, most, soften};
 use crate::attend::{KvType, PAGE};
 use crate::kernels::simd::Simd;
 
@@ -72,7 +72,7 @@ pub(crate) unsafe fn attend<S: Simd>(mut args: GeneratedArgs<'_>) {
 unsafe fn some_rows<S: Simd, const R: usize>(args: &mut GeneratedArgs<'_>, first: usize) -> usize {
     let QueryRows { width, q, acc, top, sum, visible } = &mut args.rows;
     let visible = &visible[first..first + R];
-    let n = visible.iter().copied().max().unwrap_or(0);
+    let n = most(visible);
     if n == 0 {
         return R;
     }
@@ -89,7 +89,7 @@ unsafe fn some_rows<S: Simd, const R: usize>(args: &mut GeneratedArgs<'_>, first
             KvType::Q8_0 => scores::<S, Q8_0, R>(&part, q, &args.keys, &mut weights),
         }
         for r in 0..R {
-            keep[r] = soften::<S>(&mut weights[r], visible[r], &mut top[first + r], &mut sum[first + r]);
+            keep[r] = soften::<S>(&mut weights[r], usize::from(visible[r]), &mut top[first + r], &mut sum[first + r]);
         }
         let acc: [*mut f32; R] = std::array::from_fn(|r| acc[(first + r) * *width..].as_mut_ptr());
         let state = State { weights: &weights, keep, acc };

@@ -12,8 +12,8 @@
 //! row to 4095 steps of its largest value moves it less than bf16 would; since each slot has its own scale, a result
 //! does not depend on which other slots are filled. The scale of v goes through the exponent, so it costs an addition.
 
-use super::QueryRows;
 use super::prompt::{PromptArgs, ROWS, ask_share};
+use super::{QueryRows, most};
 use crate::attend::PAGE;
 use crate::kernels::pairs::Pairs;
 use crate::kernels::simd::exp2;
@@ -30,6 +30,20 @@ struct Scales {
     lift: [f32; PAGE],
     /// `2^-lift`
     unlift: [f32; PAGE],
+}
+
+/// A tile's rows between pages.
+struct State<'a> {
+    /// Slots of this page that a row sees.
+    visible: &'a [u8],
+    /// The largest score so far.
+    top: &'a mut [f32],
+    /// The sum of weights so far.
+    sum: &'a mut [f32],
+    /// Out: the factor for what was summed before.
+    keep: &'a mut [f32],
+    /// Out: the factor for this page's integers.
+    factor: &'a mut [f32],
 }
 
 /// The largest code with which no sum of `width` products overflows.
@@ -100,15 +114,18 @@ pub(crate) unsafe fn attend<S: Pairs>(args: PromptArgs<'_>) {
             } else {
                 scores::<S, 2>(&rows, first, turned, weights, &scales);
             }
-            let scores = weights[first * PAGE..][..ROWS * PAGE].as_chunks_mut::<PAGE>().0;
-            for (r, scores) in scores.iter_mut().enumerate() {
-                let r = first + r;
-                let state = (&mut rows.top[r], &mut rows.sum[r]);
-                (keep[r], factor[r]) = soften::<S>(scores, rows.visible[r], &scales.unlift, state);
-            }
+            let part = first..first + ROWS;
+            let state = State {
+                visible: &rows.visible[part.clone()],
+                top: &mut rows.top[part.clone()],
+                sum: &mut rows.sum[part.clone()],
+                keep: &mut keep[part.clone()],
+                factor: &mut factor[part],
+            };
+            soften::<S>(weights[first * PAGE..][..ROWS * PAGE].as_chunks_mut::<PAGE>().0, &scales.unlift, state);
         }
         for first in (0..n).step_by(ROWS) {
-            let most = rows.visible[first..first + ROWS].iter().copied().max().unwrap_or(0);
+            let most = most(&rows.visible[first..first + ROWS]);
             let w = weights[first * PAGE..].as_ptr().cast();
             let out = &mut rows.acc[first * width..][..ROWS * width];
             let scale = (&keep[first..first + ROWS], &factor[first..first + ROWS]);
@@ -214,7 +231,7 @@ unsafe fn scores<S: Pairs, const C: usize>(
     out: &mut [f32],
     scales: &Scales,
 ) {
-    let most = rows.visible[first..first + ROWS].iter().copied().max().unwrap_or(0);
+    let most = most(&rows.visible[first..first + ROWS]);
     let q = &rows.q[first * rows.width..];
     for j in (0..most).step_by(C * S::LANES) {
         // SAFETY: C * LANES divides PAGE, so slots are inside; the caller has the instruction set.
@@ -234,44 +251,55 @@ unsafe fn scores<S: Pairs, const C: usize>(
     }
 }
 
-/// Turns a row's scores of one page into codes of weights, two in the place of a float; gives the factors for what was
-/// summed before, and for this page's integers.
+/// Turns the scores of a tile's rows into codes of weights, two in the place of a float, and changes the rows' state.
+///
+/// Step by step for all rows, since what waits in one row (reductions across lanes, the exponential of one number) is
+/// work of another.
 #[inline(always)]
-unsafe fn soften<S: Pairs>(
-    scores: &mut [f32; PAGE],
-    visible: usize,
-    unlift: &[f32; PAGE],
-    (top, sum): (&mut f32, &mut f32),
-) -> (f32, f32) {
-    if visible == 0 {
-        scores.fill(0.0);
-        return (1.0, 0.0);
-    }
-    scores[visible..].fill(f32::NEG_INFINITY);
-    let at = scores.as_mut_ptr();
+unsafe fn soften<S: Pairs>(scores: &mut [[f32; PAGE]], unlift: &[f32; PAGE], state: State<'_>) {
+    let State { visible, top, sum, keep, factor } = state;
+    let (mut largest, mut difference) = ([0f32; ROWS], [0f32; 16]);
     // SAFETY: LANES divides PAGE, so all accesses are inside; codes are written behind what was read.
     unsafe {
-        let mut largest = S::load(at);
-        for j in (S::LANES..PAGE).step_by(S::LANES) {
-            largest = S::max(largest, S::load(at.add(j)));
+        for r in 0..ROWS {
+            // A row that sees nothing gets a weight of one for each slot, of which nothing is taken.
+            let unseen = if visible[r] == 0 { 0.0 } else { f32::NEG_INFINITY };
+            scores[r][usize::from(visible[r])..].fill(unseen);
+            let at = scores[r].as_ptr();
+            let mut most = S::load(at);
+            for j in (S::LANES..PAGE).step_by(S::LANES) {
+                most = S::max(most, S::load(at.add(j)));
+            }
+            largest[r] = S::top(most);
+            // Below zero: this page's top or the earlier one is the new top.
+            let grows = largest[r] > top[r];
+            difference[r] = if grows { top[r] - largest[r] } else { largest[r] - top[r] };
         }
-        let largest = S::top(largest);
-        let shift = S::splat(largest);
-        let mut total = S::splat(0.0);
-        for j in (0..PAGE).step_by(S::LANES) {
-            let w = exp2::<S>(S::sub(S::load(at.add(j)), shift));
-            total = S::fma(w, S::load(unlift.as_ptr().add(j)), total);
-            S::store_i16(S::round(S::mul(w, S::splat(LIMIT_W))), at.cast::<i16>().add(j));
+        let mut totals = [S::splat(0.0); ROWS];
+        for r in 0..ROWS {
+            let (at, shift) = (scores[r].as_mut_ptr(), S::splat(largest[r]));
+            for j in (0..PAGE).step_by(S::LANES) {
+                let w = exp2::<S>(S::sub(S::load(at.add(j)), shift));
+                totals[r] = S::fma(w, S::load(unlift.as_ptr().add(j)), totals[r]);
+                S::store_i16(S::round(S::mul(w, S::splat(LIMIT_W))), at.cast::<i16>().add(j));
+            }
         }
-        // The difference is negative: this page's top or the earlier one is the new top.
-        let grows = largest > *top;
-        let difference = if grows { *top - largest } else { largest - *top };
-        let mut lanes = [0f32; 16];
-        S::store(exp2::<S>(S::splat(difference)), lanes.as_mut_ptr());
-        let (keep, here) = if grows { (lanes[0], 1.0) } else { (1.0, lanes[0]) };
-        *top = if grows { largest } else { *top };
-        *sum = *sum * keep + S::sum(total) * here;
-        (keep, here / LIMIT_W)
+        let mut powers = [0f32; 16];
+        for r in (0..ROWS).step_by(S::LANES) {
+            S::store(exp2::<S>(S::load(difference.as_ptr().add(r))), powers.as_mut_ptr().add(r));
+        }
+        for r in 0..ROWS {
+            let grows = largest[r] > top[r];
+            let here = match (visible[r], grows) {
+                (0, _) => 0.0,
+                (_, true) => 1.0,
+                (_, false) => powers[r],
+            };
+            keep[r] = if visible[r] > 0 && grows { powers[r] } else { 1.0 };
+            factor[r] = here / LIMIT_W;
+            top[r] = if visible[r] > 0 && grows { largest[r] } else { top[r] };
+            sum[r] = sum[r] * keep[r] + S::sum(totals[r]) * here;
+        }
     }
 }
 

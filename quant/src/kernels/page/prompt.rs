@@ -9,7 +9,7 @@
 //! vectors once for six rows. The keys (32 KB for heads of 128) stay in L1 for all rows, then the values do; rows
 //! come from L2. Slots that no row of a tile sees are skipped.
 
-use super::{QueryRows, ask, soften};
+use super::{QueryRows, ask, most, soften};
 use crate::attend::PAGE;
 use crate::kernels::simd::Simd;
 
@@ -125,7 +125,7 @@ pub(crate) unsafe fn attend<S: Simd>(args: PromptArgs<'_>) {
         for first in (0..rows.visible.len()).step_by(ROWS) {
             ask_share::<S>(next, first, rows.visible.len());
             let visible = &rows.visible[first..first + ROWS];
-            let most = visible.iter().copied().max().unwrap_or(0);
+            let most = most(visible);
             let tile = Tile {
                 a: rows.q[first * width..].as_ptr(),
                 a_step: width,
@@ -140,11 +140,11 @@ pub(crate) unsafe fn attend<S: Simd>(args: PromptArgs<'_>) {
             let weights = weights[first * PAGE..][..ROWS * PAGE].as_chunks_mut::<PAGE>().0;
             for (r, scores) in weights.iter_mut().enumerate() {
                 let at = first + r;
-                keep[at] = soften::<S>(scores, visible[r], &mut rows.top[at], &mut rows.sum[at]);
+                keep[at] = soften::<S>(scores, usize::from(visible[r]), &mut rows.top[at], &mut rows.sum[at]);
             }
         }
         for first in (0..rows.visible.len()).step_by(ROWS) {
-            let most = rows.visible[first..first + ROWS].iter().copied().max().unwrap_or(0);
+            let most = most(&rows.visible[first..first + ROWS]);
             let tile = Tile {
                 a: weights[first * PAGE..].as_ptr(),
                 a_step: PAGE,
