@@ -8,7 +8,7 @@ mod arrange;
 use crate::acts::{ActKinds, ActRow, Acts};
 use crate::buffer::Bytes;
 use crate::formats::{self, DType};
-use crate::kernels::{Cell, Kernels, PANEL, Tile};
+use crate::kernels::{Cell, FEW_ROWS, Kernels, MOST_ROWS, PANEL, Tile};
 use crate::panel::{self, Layout};
 use crate::threads::{SharedMut, Team};
 pub use arrange::Arranger;
@@ -19,10 +19,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Weight bytes that a thread takes at once: few, since the end of a region waits for the last. Two threads compute
 /// prompts as fast with 16 to 128 KiB, but a small model's matrices are only a few times 128 KiB per thread of sixteen.
 const CHUNK: usize = 32 << 10;
-/// Activation rows that a tile takes at once: their codes stay in L2 beside a panel; x86 tiles take six at a time.
-pub(crate) const ROW_BLOCK: usize = 126;
-/// The same for a matrix unit, which has the panels' weights made into bf16 first: much work for few rows.
-pub(crate) const ROW_BLOCK_BF16: usize = 512;
+/// Bytes of activation codes that stay in L2 beside a panel, while all panels of a chunk pass.
+const NEAR: usize = 384 << 10;
 
 /// A `[rows, cols]` matrix of one format. Immutable; keeps the table it was arranged for.
 pub struct Weight {
@@ -147,6 +145,17 @@ impl Weight {
         self.rows.div_ceil(PANEL)
     }
 
+    /// Activation rows per call of a tile, for `n` of them: blocks of about one size, since a small one has as much work
+    /// with the weights. A matrix unit reads activations once per call, from where they are.
+    pub(crate) fn row_block(&self, n: usize) -> usize {
+        let most = self.cell.most_rows;
+        if self.cell.acts.bf16 {
+            return most;
+        }
+        let near = (NEAR / self.cols / 6 * 6).clamp(most.min(FEW_ROWS), most);
+        n.div_ceil(n.div_ceil(near).max(1)).next_multiple_of(6).min(near)
+    }
+
     /// The bytes of `n` panels from `p` on, as far as there are so many, and their rows.
     fn panel(&self, p: usize, n: usize) -> (&[u8], usize) {
         let rows = (n * PANEL).min(self.rows - p * PANEL);
@@ -240,8 +249,7 @@ impl Plan<'_> {
         let end = self.weight.panels().min(first + self.panels_per_chunk);
         let (prompt, generated) = self.acts.split_at(self.prompt);
         let cell = &self.weight.cell;
-        let row_block = if cell.acts.bf16 { ROW_BLOCK_BF16 } else { ROW_BLOCK };
-        // A block's activations stay where they are near, while all panels of the chunk pass.
+        let row_block = self.weight.row_block(prompt.len());
         for (i, block) in prompt.chunks(row_block).enumerate() {
             for p in (first..end).step_by(cell.prompt_panels) {
                 let panels = cell.prompt_panels.min(end - p);
@@ -249,8 +257,8 @@ impl Plan<'_> {
             }
         }
         for p in first..end {
-            for (i, block) in generated.chunks(ROW_BLOCK).enumerate() {
-                self.tile(p, 1, (self.prompt + i * ROW_BLOCK, block.len()), cell.generated);
+            for (i, block) in generated.chunks(cell.most_rows).enumerate() {
+                self.tile(p, 1, (self.prompt + i * cell.most_rows, block.len()), cell.generated);
             }
         }
     }
@@ -259,7 +267,7 @@ impl Plan<'_> {
     fn tile(&self, p: usize, n: usize, (first, len): (usize, usize), tile: crate::kernels::TileFn) {
         let (weights, rows) = self.weight.panel(p, n);
         let stride = self.weight.rows;
-        let mut out = [const { MaybeUninit::uninit() }; ROW_BLOCK_BF16];
+        let mut out = [const { MaybeUninit::uninit() }; MOST_ROWS];
         for (i, o) in out[..len].iter_mut().enumerate() {
             o.write(self.out.at((first + i) * stride + p * PANEL));
         }
@@ -274,7 +282,7 @@ impl Plan<'_> {
         let Some(rest) = rest else { return };
         SUMS.with_borrow_mut(|sums| {
             sums.resize(len * rows, 0.0);
-            let mut to = [std::ptr::null_mut(); ROW_BLOCK];
+            let mut to = [std::ptr::null_mut(); MOST_ROWS];
             to.iter_mut().zip(sums.chunks_exact_mut(rows)).for_each(|(to, sums)| *to = sums.as_mut_ptr());
             // SAFETY: as above; each pointer has `rows` sums behind it.
             unsafe { tile(&Tile { dtype, weights, rows, cols, acts: rest, out: &to[..len] }) }

@@ -65,11 +65,18 @@ pub struct Cell {
     pub acts: ActKinds,
     /// Panels that the tile for prompt rows takes at once, at most: 1 or an even number.
     pub prompt_panels: usize,
+    /// Activation rows that a tile takes at once, at most.
+    pub most_rows: usize,
     /// For rows of the prompt.
     pub prompt: TileFn,
     /// For rows of generated (or drafted) tokens.
     pub generated: TileFn,
 }
+
+/// Activation rows for tiles that keep sums of theirs in L1; tiles of x86 take six at a time.
+pub(crate) const FEW_ROWS: usize = 126;
+/// Activation rows for tiles to which more are always welcome: what they make of weights, they make once per call.
+pub(crate) const MOST_ROWS: usize = 512;
 
 /// The kernels of one instruction set.
 pub struct Kernels {

@@ -124,7 +124,8 @@ macro_rules! f32_tiles {
                 _ => rows::any,
             };
             let (layout, acts) = (crate::panel::Layout::Rows, crate::acts::ActKinds::FLOATS);
-            crate::kernels::Cell { layout, acts, prompt_panels: 1, prompt: tile, generated: tile }
+            let most_rows = crate::kernels::FEW_ROWS;
+            crate::kernels::Cell { layout, acts, prompt_panels: 1, most_rows, prompt: tile, generated: tile }
         }
     };
     (@one [$($attr:tt)*] $name:ident, |$t:ident| $run:expr) => {

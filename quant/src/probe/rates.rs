@@ -57,7 +57,7 @@ impl Bench {
         };
         let (large, small) = (matrix(rows)?, matrix(rows.min(PROMPT_ROWS))?);
         let kinds: ActKinds = large.acts();
-        let prompt = if kinds.bf16 { weight::ROW_BLOCK_BF16 } else { weight::ROW_BLOCK };
+        let prompt = large.row_block(usize::MAX);
         let (mut one, mut many) = (Acts::new(COLS, kinds, kernels), Acts::new(COLS, kinds, kernels));
         pool.enter(pool.threads(), |team| {
             let value = |i: usize, row: &mut [f32]| {

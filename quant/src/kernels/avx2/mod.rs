@@ -74,7 +74,8 @@ macro_rules! integer_tiles {
                 _ => return None,
             };
             let layout = crate::panel::Layout::R16;
-            Some(crate::kernels::Cell { layout, acts, prompt_panels: 1, prompt: tile, generated: tile })
+            let most_rows = crate::kernels::FEW_ROWS;
+            Some(crate::kernels::Cell { layout, acts, prompt_panels: 1, most_rows, prompt: tile, generated: tile })
         }
     };
 }

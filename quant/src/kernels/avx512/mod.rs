@@ -16,7 +16,7 @@ mod tile;
 
 use crate::acts::ActKinds;
 use crate::formats::DType;
-use crate::kernels::{Cell, Kernels, Tile, TileFn, VectorOps};
+use crate::kernels::{Cell, Kernels, MOST_ROWS, Tile, TileFn, VectorOps};
 use crate::panel::Layout;
 
 super::body::vector_ops!(
@@ -53,7 +53,7 @@ macro_rules! integers {
                 $($(DType::$dtype => (ActKinds { $acts: true, ..ActKinds::default() }, $tile),)*)*
                 _ => return None,
             };
-            Some(Cell { layout: Layout::R16, acts, prompt_panels: 2, prompt: tile, generated: tile })
+            Some(Cell { layout: Layout::R16, acts, prompt_panels: 2, most_rows: MOST_ROWS, prompt: tile, generated: tile })
         }
 
         $($(#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]

@@ -17,7 +17,7 @@ mod tile;
 
 use crate::acts::ActKinds;
 use crate::formats::DType;
-use crate::kernels::{Cell, Kernels, Tile, TileFn};
+use crate::kernels::{Cell, FEW_ROWS, Kernels, Tile, TileFn};
 use crate::panel::Layout;
 use std::arch::aarch64::{
     vcvt_f16_f32, vcvt_f32_f16, vld1_u16, vld1q_f32, vreinterpret_f16_u16, vreinterpret_u16_f16, vst1_u16, vst1q_f32,
@@ -96,7 +96,7 @@ unsafe fn generated_bf16(t: &Tile<'_>) {
 /// A cell over panels; its tile reads wide or narrow activations.
 fn panels(wide: bool, tile: TileFn) -> Cell {
     let acts = ActKinds { q8: !wide, q16: wide, ..ActKinds::default() };
-    Cell { layout: Layout::R16, acts, prompt_panels: 1, prompt: tile, generated: tile }
+    Cell { layout: Layout::R16, acts, prompt_panels: 1, most_rows: FEW_ROWS, prompt: tile, generated: tile }
 }
 
 /// The integer tiles of one instruction set, as a module with its `cell(DType) -> Cell`; `large` are the products for

@@ -19,7 +19,7 @@ mod emulator;
 use super::{small, supers};
 use crate::acts::ActKinds;
 use crate::formats::DType;
-use crate::kernels::{Cell, Kernels, Tile, TileFn};
+use crate::kernels::{Cell, Kernels, MOST_ROWS, Tile, TileFn};
 use std::sync::OnceLock;
 
 pub(in crate::kernels) use unit::multiply_only;
@@ -100,7 +100,7 @@ matrices! {
 fn with_matrix(base: Cell, dtype: DType) -> Cell {
     matrix(dtype).map_or(base, |prompt| {
         let acts = ActKinds { bf16: true, ..base.acts };
-        Cell { acts, prompt, prompt_panels: tile::PANELS, ..base }
+        Cell { acts, prompt, prompt_panels: tile::PANELS, most_rows: MOST_ROWS, ..base }
     })
 }
 
