@@ -237,7 +237,7 @@ impl Acts {
             bf16: self.bf16.shared(),
             prompt: &self.prompt,
         };
-        team.each(n, |i| {
+        team.parts(n, |i| {
             // SAFETY: each row index is handed out once, and rows do not overlap.
             let own = unsafe { beside.slice(i * width..(i + 1) * width) };
             let mut make = |row: &mut [f32]| {

@@ -173,7 +173,7 @@ pub fn prepare(
     assert!(kp.step >= args.heads.page_bytes(kt) && vp.step >= args.heads.page_bytes(vt), "pages overlap");
     let (q, k) = (SharedMut::new(q), SharedMut::new(k));
     let (keys, values) = (SharedMut::new(keys.bytes), SharedMut::new(values.bytes));
-    team.each(n, |i| {
+    team.parts(n, |i| {
         let half = d / 2;
         let (cos, sin) = (&args.rotation.0[i * half..(i + 1) * half], &args.rotation.1[i * half..(i + 1) * half]);
         let turn = |head: &mut [f32], weight: &[f32]| {

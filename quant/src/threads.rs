@@ -249,7 +249,7 @@ impl Team<'_> {
     pub fn rows<T: Send>(&self, rows: &mut [T], width: usize, f: impl Fn(usize, &mut [T]) + Sync) {
         let n = rows.len().checked_div(width).unwrap_or(0);
         let base = SharedMut::new(rows);
-        self.each(n, |i| {
+        self.parts(n, |i| {
             // SAFETY: each i is handed out once, and rows of different i do not overlap.
             f(i, unsafe { base.slice(i * width..(i + 1) * width) });
         });
