@@ -153,7 +153,7 @@ impl Weight {
             return most;
         }
         let near = (NEAR / self.cols / 6 * 6).clamp(most.min(FEW_ROWS), most);
-        n.div_ceil(n.div_ceil(near).max(1)).next_multiple_of(6).min(near)
+        n.div_ceil(n.div_ceil(near).max(1)).next_multiple_of(6).clamp(1, near)
     }
 
     /// The bytes of `n` panels from `p` on, as far as there are so many, and their rows.
