@@ -4,7 +4,7 @@
 //! a prompt's or a generated one: a kernel may treat the two roles differently, but never looks at how many there are.
 //!
 //! Integer forms, per group of 32 values: `scale = max|x| / top`, `code = round(x / scale)`, `dsum = scale * sum(codes)`,
-//! and the same sum for each half of the group, for formats with a minimum per 16 weights.
+//! and the same sum for each half of the group, for formats with a minimum per 16 weights, also without the scale.
 //! The narrow form has codes of 8 bits (top 127), the wide form 14 bits (top 8191) for weights where 8-bit activations
 //! would be the larger error by far.
 //! Products with a group's weights are summed exactly in 32-bit integers. The four codes of a quad are stored in
@@ -102,6 +102,8 @@ pub struct Codes<'a, T> {
     pub dsums: &'a [f32],
     /// `[k / 16]` scale times the sum of the codes of half a group.
     pub halves: &'a [f32],
+    /// `[k / 16]` sum of the codes of half a group.
+    pub sums: &'a [i32],
 }
 
 /// Where a row's integers go; see [`Codes`].
@@ -114,13 +116,18 @@ pub struct CodesMut<'a, T> {
     pub dsums: &'a mut [f32],
     /// `[k / 16]`
     pub halves: &'a mut [f32],
+    /// `[k / 16]`
+    pub sums: &'a mut [i32],
 }
 
 impl<T> CodesMut<'_, T> {
     /// Whether this is room for `k` values.
     pub(crate) fn fits(&self, k: usize) -> bool {
         let n = self.scales.len();
-        k == n * GROUP && self.codes.len() == k && self.dsums.len() == n && self.halves.len() == 2 * n
+        k == n * GROUP
+            && self.codes.len() == k
+            && self.dsums.len() == n
+            && [self.halves.len(), self.sums.len()] == [2 * n; 2]
     }
 }
 

@@ -21,16 +21,19 @@ pub(super) struct Form<T> {
     scales: Vec<f32>,
     dsums: Vec<f32>,
     halves: Vec<f32>,
+    sums: Vec<i32>,
 }
 
 impl<T: Copy + Default> Form<T> {
-    pub const EMPTY: Self = Self { codes: Vec::new(), scales: Vec::new(), dsums: Vec::new(), halves: Vec::new() };
+    pub const EMPTY: Self =
+        Self { codes: Vec::new(), scales: Vec::new(), dsums: Vec::new(), halves: Vec::new(), sums: Vec::new() };
 
     pub fn resize(&mut self, n: usize, k: usize) {
         self.codes.resize(n * code_stride(k), T::default());
         self.scales.resize(n * (k / GROUP), 0.0);
         self.dsums.resize(n * (k / GROUP), 0.0);
         self.halves.resize(2 * n * (k / GROUP), 0.0);
+        self.sums.resize(2 * n * (k / GROUP), 0);
     }
 
     pub fn row(&self, i: usize, k: usize) -> Codes<'_, T> {
@@ -41,6 +44,7 @@ impl<T: Copy + Default> Form<T> {
             scales: &self.scales[part.clone()],
             dsums: &self.dsums[part],
             halves: &self.halves[2 * i * groups..2 * (i + 1) * groups],
+            sums: &self.sums[2 * i * groups..2 * (i + 1) * groups],
         }
     }
 
@@ -50,6 +54,7 @@ impl<T: Copy + Default> Form<T> {
             scales: SharedMut::new(&mut self.scales),
             dsums: SharedMut::new(&mut self.dsums),
             halves: SharedMut::new(&mut self.halves),
+            sums: SharedMut::new(&mut self.sums),
         }
     }
 }
@@ -59,6 +64,7 @@ pub(super) struct SharedForm<T> {
     scales: SharedMut<f32>,
     dsums: SharedMut<f32>,
     halves: SharedMut<f32>,
+    sums: SharedMut<i32>,
 }
 
 impl<T> SharedForm<T> {
@@ -76,6 +82,7 @@ impl<T> SharedForm<T> {
                 scales: self.scales.slice(part.clone()),
                 dsums: self.dsums.slice(part),
                 halves: self.halves.slice(2 * i * groups..2 * (i + 1) * groups),
+                sums: self.sums.slice(2 * i * groups..2 * (i + 1) * groups),
             }
         }
     }
@@ -175,5 +182,5 @@ impl Forms<'_> {
     }
 }
 
-pub(super) const NONE8: Codes<'static, i8> = Codes { codes: &[], scales: &[], dsums: &[], halves: &[] };
-pub(super) const NONE16: Codes<'static, i16> = Codes { codes: &[], scales: &[], dsums: &[], halves: &[] };
+pub(super) const NONE8: Codes<'static, i8> = Codes { codes: &[], scales: &[], dsums: &[], halves: &[], sums: &[] };
+pub(super) const NONE16: Codes<'static, i16> = Codes { codes: &[], scales: &[], dsums: &[], halves: &[], sums: &[] };

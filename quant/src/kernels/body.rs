@@ -200,6 +200,7 @@ fn quantize<T>(x: &[f32], out: CodesMut<'_, T>, limit: f32, put: impl Fn(&[i32; 
         out.dsums[g] = scale * sums[0].wrapping_add(sums[1]) as f32;
         for h in 0..2 {
             out.halves[2 * g + h] = scale * sums[h] as f32;
+            out.sums[2 * g + h] = sums[h];
         }
     }
 }

@@ -322,9 +322,9 @@ fn integer_activations_are_within_half_a_step() {
         }
         for h in 0..16 {
             let sum = row.q8.codes[16 * h..16 * h + 16].iter().map(|&c| i32::from(c)).sum::<i32>();
-            assert_eq!(row.q8.halves[h], row.q8.scales[h / 2] * sum as f32);
+            assert_eq!((row.q8.sums[h], row.q8.halves[h]), (sum, row.q8.scales[h / 2] * sum as f32));
             let sum = row.q16.codes[16 * h..16 * h + 16].iter().map(|&c| i32::from(c)).sum::<i32>();
-            assert_eq!(row.q16.halves[h], row.q16.scales[h / 2] * sum as f32);
+            assert_eq!((row.q16.sums[h], row.q16.halves[h]), (sum, row.q16.scales[h / 2] * sum as f32));
         }
         for broken in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             pool.enter(1, |team| {

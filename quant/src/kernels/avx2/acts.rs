@@ -50,6 +50,7 @@ fn quantize<T>(x: &[f32], out: CodesMut<'_, T>, limit: f32, put: impl Fn([__m256
         out.dsums[g] = scale * sums[0].wrapping_add(sums[1]) as f32;
         out.halves[2 * g] = scale * sums[0] as f32;
         out.halves[2 * g + 1] = scale * sums[1] as f32;
+        out.sums[2 * g..][..2].copy_from_slice(&sums);
     }
 }
 

@@ -88,16 +88,19 @@ fn quantize<T>(x: &[f32], out: CodesMut<'_, T>, limit: f32, put: impl Fn([__m512
             ([a, b].map(times), _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23));
         let high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
         let pairs = [low, high].map(|order| _mm512_permutex2var_ps(halves[0], order, halves[1]));
+        let whole = [low, high].map(|order| _mm512_permutex2var_epi32(a, order, b));
         let n = 2 * x.len();
         let (scales, dsums) = (&mut out.scales[first..], &mut out.dsums[first..]);
-        let to = &mut out.halves[2 * first..][..n];
-        // SAFETY: masks let through what is there: `x.len()` scales and sums, twice as many of halves.
+        let (to, sums) = (&mut out.halves[2 * first..][..n], &mut out.sums[2 * first..][..n]);
+        // SAFETY: masks let through what is there: `x.len()` scales and sums, twice as many of halves and of their sums.
         unsafe {
             _mm512_mask_storeu_ps(scales.as_mut_ptr(), some, scale);
             _mm512_mask_storeu_ps(dsums.as_mut_ptr(), some, times(_mm512_add_epi32(a, b)));
             let masks = 0xffff_ffff_u32 >> (2 * AT_ONCE - n);
-            _mm512_mask_storeu_ps(to.as_mut_ptr(), masks as __mmask16, pairs[0]);
-            _mm512_mask_storeu_ps(to.as_mut_ptr().wrapping_add(AT_ONCE), (masks >> 16) as __mmask16, pairs[1]);
+            for (i, mask) in [masks as __mmask16, (masks >> 16) as __mmask16].into_iter().enumerate() {
+                _mm512_mask_storeu_ps(to.as_mut_ptr().wrapping_add(AT_ONCE * i), mask, pairs[i]);
+                _mm512_mask_storeu_epi32(sums.as_mut_ptr().wrapping_add(AT_ONCE * i), mask, whole[i]);
+            }
         }
     }
 }

@@ -144,13 +144,6 @@ pub(super) unsafe fn looked_up(p: *const u8) -> [__m512i; 8] {
     }
 }
 
-/// `number * scale`, the minimum of a format whose codes are around `number`.
-#[inline(always)]
-pub(super) unsafe fn around(number: f32, scale: __m512) -> __m512 {
-    // SAFETY: register operations of the caller's ISA.
-    unsafe { _mm512_mul_ps(_mm512_set1_ps(number), scale) }
-}
-
 /// Where group `g` of a format with eight groups in a record lies: the record, and the place of the group in it.
 #[inline(always)]
 pub(super) unsafe fn place<D: Decode>(panel: *const u8, g: usize) -> (*const u8, usize) {

@@ -1,24 +1,26 @@
 //! Unpacked groups of 32 weights of 16 rows, and how they meet activations: exact integer sums, scaled once per group.
 //!
 //! ```text
-//! Narrow, one scale:       isum[row] = sum of code * activation       (unsigned bytes by signed bytes, a quad at a time)
+//! Narrow, one minimum:     isum[row] = sum of code * activation       (unsigned bytes by signed bytes, a quad at a time)
 //!                          sum[row] += (scale[row] * act.scale) * isum[row];  sum[row] -= min[row] * act.dsum
-//! Narrow, two scales:      the same with one integer sum for each half of the group
-//! Narrow, two minima:      one integer sum; a minimum for each half
+//! Narrow, two minima:      the same with a minimum for each half
 //! Around:                  isum as in Narrow
 //!                          sum[row] += scale[row] * (isum[row] * act.scale - CENTER * act.dsum)
+//! AroundHalves:            isum of each half as in Narrow, beginning at -CENTER * act.sum
+//!                          sum[row] += (scale[row] * act.scale) * isum[row]
 //! Wide:                    isum[row] = sum of code * activation       (16 bits by 16 bits, a pair at a time)
 //!                          sum[row] += (scale[row] * act.scale) * isum[row]
 //! ```
-//! Q3_K, whose codes are around 4, has `4 * scale` as the minimum of each half: codes stay unsigned bytes.
-//!
 //! On a Zen 5 core VNNI instructions and floating-point multiplications share two pipes, and that is what limits: of 128
 //! products a cycle, three multiplications per group leave 93 to Narrow, of which it reaches about nine tenths; without
 //! its minima it is 8 % faster, without scales, too, 32 %. Around has two and a half: 5 % more than Narrow. Wide runs at
 //! 72 % of its peak (46 of 64).
 //!
-//! Q6_K as Around with two scales does 226 G products a second where Wide, with the scales multiplied into its codes,
-//! had 172, and a prompt of a Q4_K_M model takes 4 % less time. Its activations have a scale for each 32, other programs'
+//! AroundHalves does 286 G products a second for Q6_K and 288 for Q3_K (with the subtraction as in Around 263, with minima
+//! 254); formats with one scale are 2 to 3 % slower that way, since the sums of two halves have to be added.
+//!
+//! Q6_K met Wide activations once, with the scales multiplied into its codes: 172 where Around with two scales had 226,
+//! and 4 % of a Q4_K_M prompt's time. Its activations have a scale for each 32, other programs'
 //! one for each 256: on the golden Q4_K_M files the KL divergence is .02 to .69 of llama.cpp's, with Wide it was .05 to
 //! .80.
 
@@ -36,21 +38,29 @@ pub(super) trait Fold: Copy {
     );
 }
 
-/// Codes of 8 bits, unsigned, for narrow activations: vector q is quad q. S scales and M minima: none, one for the
-/// group, or one for each half.
+/// Codes of 8 bits, unsigned, for narrow activations: vector q is quad q. M minima: one for the group, or one for each
+/// half.
 #[derive(Clone, Copy)]
-pub(super) struct Narrow<const S: usize, const M: usize> {
+pub(super) struct Narrow<const M: usize> {
     pub codes: [__m512i; 8],
-    pub scale: [__m512; S],
+    pub scale: __m512,
     pub min: [__m512; M],
 }
 
 /// The same with one scale, and codes that are all CENTER too large: the scale times that of the activation's sum is
 /// subtracted on the way, for all rows in one number.
 #[derive(Clone, Copy)]
-pub(super) struct Around<const CENTER: u8, const S: usize> {
+pub(super) struct Around<const CENTER: u8> {
     pub codes: [__m512i; 8],
-    pub scale: [__m512; S],
+    pub scale: __m512,
+}
+
+/// The same with a scale for each half, and CENTER a power of two: that times the sum of the activations is where the
+/// integer sums begin, for all rows in one number.
+#[derive(Clone, Copy)]
+pub(super) struct AroundHalves<const CENTER: u8> {
+    pub codes: [__m512i; 8],
+    pub scale: [__m512; 2],
 }
 
 /// Codes of 16 bits for wide activations: vector `2 * q` has elements 0 and 2 of quad q, the next one elements 1 and 3.
@@ -85,7 +95,7 @@ macro_rules! quad {
     };
 }
 
-impl<const CENTER: u8, const S: usize> Fold for Around<CENTER, S> {
+impl<const CENTER: u8> Fold for Around<CENTER> {
     #[inline(always)]
     unsafe fn fold<const P: usize, const N: usize>(
         groups: [&Self; P],
@@ -93,23 +103,57 @@ impl<const CENTER: u8, const S: usize> Fold for Around<CENTER, S> {
         acts: [&ActRow<'_>; N],
         sums: &mut [[__m512; N]; P],
     ) {
-        // SAFETY: the 32 codes from 32 * g on, their scale and their sums are inside the rows.
+        // SAFETY: the 32 codes from 32 * g on, their scale and their sum are inside the rows.
         unsafe {
             let at: [*const i8; N] = std::array::from_fn(|i| acts[i].q8.codes.as_ptr().add(32 * g));
             let mut isums = [[_mm512_setzero_si512(); N]; P];
             for_each!(Q in 0 1 2 3 4 5 6 7, {
                 quad!(Q, at, groups, isums);
-                if (S == 2 && Q == 3) || Q == 7 {
-                    let half = if S == 2 { Q / 4 } else { 0 };
+            });
+            for i in 0..N {
+                let q8 = &acts[i].q8;
+                let scale = _mm512_set1_ps(*q8.scales.get_unchecked(g));
+                let center = _mm512_set1_ps(f32::from(CENTER));
+                let less = _mm512_mul_ps(_mm512_set1_ps(*q8.dsums.get_unchecked(g)), center);
+                for p in 0..P {
+                    let sum = _mm512_fmsub_ps(_mm512_cvtepi32_ps(isums[p][i]), scale, less);
+                    sums[p][i] = _mm512_fmadd_ps(groups[p].scale, sum, sums[p][i]);
+                }
+            }
+        }
+    }
+}
+
+impl<const CENTER: u8> Fold for AroundHalves<CENTER> {
+    #[inline(always)]
+    unsafe fn fold<const P: usize, const N: usize>(
+        groups: [&Self; P],
+        g: usize,
+        acts: [&ActRow<'_>; N],
+        sums: &mut [[__m512; N]; P],
+    ) {
+        const { assert!(CENTER.is_power_of_two()) };
+        // SAFETY: the 32 codes from 32 * g on, their scale and their sums are inside the rows.
+        unsafe {
+            let at: [*const i8; N] = std::array::from_fn(|i| acts[i].q8.codes.as_ptr().add(32 * g));
+            let center = _mm_cvtsi32_si128(CENTER.trailing_zeros() as i32);
+            let mut isums = [[_mm512_setzero_si512(); N]; P];
+            for_each!(Q in 0 1 2 3 4 5 6 7, {
+                if Q % 4 == 0 {
                     for i in 0..N {
-                        let q8 = &acts[i].q8;
-                        let scale = _mm512_set1_ps(*q8.scales.get_unchecked(g));
-                        let dsum = if S == 2 { q8.halves.get_unchecked(2 * g + half) } else { q8.dsums.get_unchecked(g) };
-                        let less = _mm512_mul_ps(_mm512_set1_ps(*dsum), _mm512_set1_ps(f32::from(CENTER)));
+                        let sum = _mm512_set1_epi32(*acts[i].q8.sums.get_unchecked(2 * g + Q / 4));
+                        let start = _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_sll_epi32(sum, center));
                         for p in 0..P {
-                            let sum = _mm512_fmsub_ps(_mm512_cvtepi32_ps(isums[p][i]), scale, less);
-                            sums[p][i] = _mm512_fmadd_ps(groups[p].scale[half], sum, sums[p][i]);
-                            isums[p][i] = _mm512_setzero_si512();
+                            isums[p][i] = start;
+                        }
+                    }
+                }
+                quad!(Q, at, groups, isums);
+                if Q % 4 == 3 {
+                    for i in 0..N {
+                        let act = *acts[i].q8.scales.get_unchecked(g);
+                        for p in 0..P {
+                            sums[p][i] = scaled(sums[p][i], isums[p][i], groups[p].scale[Q / 4], act);
                         }
                     }
                 }
@@ -118,7 +162,7 @@ impl<const CENTER: u8, const S: usize> Fold for Around<CENTER, S> {
     }
 }
 
-impl<const S: usize, const M: usize> Fold for Narrow<S, M> {
+impl<const M: usize> Fold for Narrow<M> {
     #[inline(always)]
     unsafe fn fold<const P: usize, const N: usize>(
         groups: [&Self; P],
@@ -132,16 +176,13 @@ impl<const S: usize, const M: usize> Fold for Narrow<S, M> {
             let mut isums = [[_mm512_setzero_si512(); N]; P];
             for_each!(Q in 0 1 2 3 4 5 6 7, {
                 quad!(Q, at, groups, isums);
-                if (S == 2 && Q == 3) || Q == 7 {
-                    for i in 0..N {
-                        let act = *acts[i].q8.scales.get_unchecked(g);
-                        for p in 0..P {
-                            sums[p][i] = scaled(sums[p][i], isums[p][i], groups[p].scale[if S == 2 { Q / 4 } else { 0 }], act);
-                            isums[p][i] = _mm512_setzero_si512();
-                        }
-                    }
-                }
             });
+            for i in 0..N {
+                let act = *acts[i].q8.scales.get_unchecked(g);
+                for p in 0..P {
+                    sums[p][i] = scaled(sums[p][i], isums[p][i], groups[p].scale, act);
+                }
+            }
             for i in 0..N {
                 for m in 0..M {
                     let q8 = &acts[i].q8;

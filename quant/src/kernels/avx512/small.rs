@@ -14,16 +14,16 @@ macro_rules! narrow {
         pub(super) struct $name;
 
         impl Decode for $name {
-            type Group = Narrow<1, 1>;
+            type Group = Narrow<1>;
             const BYTES: usize = $block * PANEL;
 
             #[inline(always)]
-            unsafe fn group(panel: *const u8, g: usize) -> Narrow<1, 1> {
+            unsafe fn group(panel: *const u8, g: usize) -> Narrow<1> {
                 // SAFETY: group g is inside the panel.
                 unsafe {
                     let $record = panel.add(g * Self::BYTES);
                     let $scale = halves($record);
-                    Narrow { codes: $codes($record.add($at)), scale: [$scale], min: [$min] }
+                    Narrow { codes: $codes($record.add($at)), scale: $scale, min: [$min] }
                 }
             }
         }
@@ -44,7 +44,7 @@ macro_rules! around {
         pub(super) struct $name;
 
         impl Decode for $name {
-            type Group = Around<$center, 1>;
+            type Group = Around<$center>;
             const BYTES: usize = $block * PANEL;
 
             #[inline(always)]
@@ -52,7 +52,7 @@ macro_rules! around {
                 // SAFETY: group g is inside the panel.
                 unsafe {
                     let record = panel.add(g * Self::BYTES);
-                    Around { codes: $codes(record.add(HALVES)), scale: [halves(record)] }
+                    Around { codes: $codes(record.add(HALVES)), scale: halves(record) }
                 }
             }
         }

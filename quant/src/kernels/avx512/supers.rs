@@ -1,7 +1,7 @@
 //! Unpacking of the formats with blocks of 256 weights: a record has eight groups behind its scales.
 
-use super::decode::{around, both, bytes, fives, halves, looked_up, nibbles, ones, place, six, twos, vectors};
-use super::group::{Around, Narrow};
+use super::decode::{both, bytes, fives, halves, looked_up, nibbles, ones, place, six, twos, vectors};
+use super::group::{Around, AroundHalves, Narrow};
 use super::tile::Decode;
 use crate::kernels::PANEL;
 use crate::panel::{HALVES, LINE};
@@ -15,14 +15,14 @@ unsafe fn times(numbers: __m512, integers: __m512i) -> __m512 {
 
 /// Scales and minima of group `g` of a record of Q4_K or Q5_K.
 #[inline(always)]
-unsafe fn scale_min(record: *const u8, g: usize) -> ([__m512; 1], [__m512; 1]) {
+unsafe fn scale_min(record: *const u8, g: usize) -> (__m512, [__m512; 1]) {
     // SAFETY: the record is readable, by the caller.
     unsafe {
         let low = record.add(2 * HALVES);
         let high = low.add(8 * PANEL);
         let scale = times(halves(record), six(low, high, g));
         let min = times(halves(record.add(HALVES)), six(low.add(4 * PANEL), high.add(2 * PANEL), g));
-        ([scale], [min])
+        (scale, [min])
     }
 }
 
@@ -30,7 +30,7 @@ unsafe fn scale_min(record: *const u8, g: usize) -> ([__m512; 1], [__m512; 1]) {
 pub(super) struct Q4K;
 
 impl Decode for Q4K {
-    type Group = Narrow<1, 1>;
+    type Group = Narrow<1>;
     const BYTES: usize = 144 * PANEL / 8;
 
     #[inline(always)]
@@ -48,7 +48,7 @@ impl Decode for Q4K {
 pub(super) struct Q5K;
 
 impl Decode for Q5K {
-    type Group = Narrow<1, 1>;
+    type Group = Narrow<1>;
     const BYTES: usize = 176 * PANEL / 8;
 
     #[inline(always)]
@@ -66,7 +66,7 @@ impl Decode for Q5K {
 pub(super) struct Iq4Xs;
 
 impl Decode for Iq4Xs {
-    type Group = Around<128, 1>;
+    type Group = Around<128>;
     const BYTES: usize = 136 * PANEL / 8;
 
     #[inline(always)]
@@ -78,7 +78,7 @@ impl Decode for Iq4Xs {
             let number = _mm512_sub_epi32(six(low, low.add(4 * PANEL), g), _mm512_set1_epi32(32));
             let scale = times(halves(record), number);
             let codes = looked_up(record.add(HALVES + 6 * PANEL + g * 4 * LINE));
-            Around { codes, scale: [scale] }
+            Around { codes, scale }
         }
     }
 }
@@ -88,7 +88,7 @@ impl Decode for Iq4Xs {
 pub(super) struct Q2K;
 
 impl Decode for Q2K {
-    type Group = Narrow<1, 2>;
+    type Group = Narrow<2>;
     const BYTES: usize = 84 * PANEL / 8;
 
     #[inline(always)]
@@ -104,7 +104,7 @@ impl Decode for Q2K {
             let codes = twos(record.add(2 * HALVES + 16 * PANEL + g * 2 * LINE), 0);
             Narrow {
                 codes: vectors!(8, Q => _mm512_shuffle_epi8(tables[Q / 4], _mm512_or_si512(codes[Q], row))),
-                scale: [d],
+                scale: d,
                 min: vectors!(2, H => times(dmin, _mm512_srli_epi32::<4>(parts[H]))),
             }
         }
@@ -115,7 +115,7 @@ impl Decode for Q2K {
 pub(super) struct Q3K;
 
 impl Decode for Q3K {
-    type Group = Narrow<2, 2>;
+    type Group = AroundHalves<4>;
     const BYTES: usize = 110 * PANEL / 8;
 
     #[inline(always)]
@@ -129,8 +129,7 @@ impl Decode for Q3K {
                 times(d, _mm512_sub_epi32(number, _mm512_set1_epi32(32)))
             });
             let lines = record.add(HALVES + 12 * PANEL + g * 3 * LINE);
-            let codes = both(ones(lines, 2), twos(lines.add(LINE), 0));
-            Narrow { codes, scale, min: vectors!(2, H => around(4.0, scale[H])) }
+            AroundHalves { codes: both(ones(lines, 2), twos(lines.add(LINE), 0)), scale }
         }
     }
 }
@@ -139,7 +138,7 @@ impl Decode for Q3K {
 pub(super) struct Q6K;
 
 impl Decode for Q6K {
-    type Group = Around<32, 2>;
+    type Group = AroundHalves<32>;
     const BYTES: usize = 210 * PANEL / 8;
 
     #[inline(always)]
@@ -152,7 +151,7 @@ impl Decode for Q6K {
                 times(d, _mm512_cvtepi8_epi32(_mm_loadu_si128(record.add(HALVES + (2 * g + H) * PANEL).cast())))
             });
             let lines = record.add(HALVES + 16 * PANEL + g * 6 * LINE);
-            Around { codes: both(twos(lines, 4), nibbles(lines.add(2 * LINE))), scale }
+            AroundHalves { codes: both(twos(lines, 4), nibbles(lines.add(2 * LINE))), scale }
         }
     }
 }

@@ -52,8 +52,8 @@ pub(super) unsafe fn multiplies(tile: TileFn) -> bool {
             *value = half::bf16::from_f32(f32::from(act(i, k))).to_le_bytes();
         }
     }
-    let q8 = Codes { codes: &[], scales: &[], dsums: &[], halves: &[] };
-    let q16 = Codes { codes: &[], scales: &[], dsums: &[], halves: &[] };
+    let q8 = Codes { codes: &[], scales: &[], dsums: &[], halves: &[], sums: &[] };
+    let q16 = Codes { codes: &[], scales: &[], dsums: &[], halves: &[], sums: &[] };
     let acts: Vec<ActRow<'_>> = rows.iter().map(|row| ActRow { x: &[], q8, q16, rest: q8, bf16: &row.0 }).collect();
     let mut found = vec![f32::NAN; N * ROWS];
     let out: Vec<*mut f32> = found.chunks_exact_mut(ROWS).map(<[f32]>::as_mut_ptr).collect();

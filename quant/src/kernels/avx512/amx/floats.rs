@@ -20,7 +20,7 @@
 //! a mask in place of the one shuffle: LLVM makes `vpermt2w` of them, three steps on Intel's ports.
 
 use super::super::decode::vectors;
-use super::super::group::{Around, Narrow};
+use super::super::group::{Around, AroundHalves, Narrow};
 use super::unit::Line;
 use std::arch::x86_64::*;
 
@@ -35,7 +35,7 @@ pub(super) trait Floats {
     unsafe fn scale_min(&self, half: usize) -> (__m512, __m512);
 }
 
-impl<const S: usize, const M: usize> Floats for Narrow<S, M> {
+impl<const M: usize> Floats for Narrow<M> {
     #[inline(always)]
     fn codes(&self) -> &[__m512i; 8] {
         &self.codes
@@ -43,11 +43,24 @@ impl<const S: usize, const M: usize> Floats for Narrow<S, M> {
 
     #[inline(always)]
     unsafe fn scale_min(&self, half: usize) -> (__m512, __m512) {
-        (self.scale[half.min(S - 1)], self.min[half.min(M - 1)])
+        (self.scale, self.min[half.min(M - 1)])
     }
 }
 
-impl<const CENTER: u8, const S: usize> Floats for Around<CENTER, S> {
+impl<const CENTER: u8> Floats for Around<CENTER> {
+    #[inline(always)]
+    fn codes(&self) -> &[__m512i; 8] {
+        &self.codes
+    }
+
+    #[inline(always)]
+    unsafe fn scale_min(&self, _half: usize) -> (__m512, __m512) {
+        // SAFETY: register operations of the caller's ISA.
+        (self.scale, unsafe { _mm512_mul_ps(self.scale, _mm512_set1_ps(f32::from(CENTER))) })
+    }
+}
+
+impl<const CENTER: u8> Floats for AroundHalves<CENTER> {
     #[inline(always)]
     fn codes(&self) -> &[__m512i; 8] {
         &self.codes
@@ -55,7 +68,7 @@ impl<const CENTER: u8, const S: usize> Floats for Around<CENTER, S> {
 
     #[inline(always)]
     unsafe fn scale_min(&self, half: usize) -> (__m512, __m512) {
-        let scale = self.scale[half.min(S - 1)];
+        let scale = self.scale[half];
         // SAFETY: register operations of the caller's ISA.
         (scale, unsafe { _mm512_mul_ps(scale, _mm512_set1_ps(f32::from(CENTER))) })
     }
