@@ -139,7 +139,7 @@ impl<const CENTER: u8> Fold for AroundHalves<CENTER> {
             let center = _mm_cvtsi32_si128(CENTER.trailing_zeros() as i32);
             let mut isums = [[_mm512_setzero_si512(); N]; P];
             for_each!(Q in 0 1 2 3 4 5 6 7, {
-                if Q % 4 == 0 {
+                if Q.is_multiple_of(4) {
                     for i in 0..N {
                         let sum = _mm512_set1_epi32(*acts[i].q8.sums.get_unchecked(2 * g + Q / 4));
                         let start = _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_sll_epi32(sum, center));
