@@ -11,6 +11,11 @@
 //! in pairs of slots). Sums are exact: 128 products of 4095 * 4095, or 64 of 8191 * 4095, are below 2^31. Rounding a
 //! row to 4095 steps of its largest value moves it less than bf16 would; since each slot has its own scale, a result
 //! does not depend on which other slots are filled. The scale of v goes through the exponent, so it costs an addition.
+//!
+//! One thread of a Zen 5 with AVX-512 does 168 G products a second at a past of 4096, where its VNNI could do 250: the
+//! products themselves run at that speed, the softmax takes a tenth of the time, packing and widening as much. It was
+//! 145 with the softmax row by row (its chains of latencies took twice the time) and 192 rows a task. No gain: weights up
+//! to 2^13, so that they need not be scaled.
 
 use super::prompt::{PromptArgs, ROWS, ask_share};
 use super::{QueryRows, most};
